@@ -1,0 +1,67 @@
+/// What a frame still lacks before it may be committed.
+public struct FrameWaits: OptionSet, Sendable {
+    /// Bits.
+    public let rawValue: UInt8
+    /// Wraps bits.
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// The compositor has not answered the import of its buffer.
+    public static let importing = FrameWaits(rawValue: 1)
+    /// Its acquire fence is pending.
+    public static let fence = FrameWaits(rawValue: 2)
+    /// Its target time lies ahead.
+    public static let time = FrameWaits(rawValue: 4)
+}
+
+/// An accepted frame on its way to the screen.
+public struct Frame: Sendable {
+    /// The use of its buffer that ends with it.
+    public var use: UseID
+    /// Its buffer.
+    public var buffer: BufferID
+    /// Size of that buffer.
+    public var size: Size
+    /// Its number.
+    public var sequence: FrameSequence
+    /// What changed since the frame that was committed before.
+    public var damage: Damage
+    /// Part of the buffer to show; nil for all.
+    public var crop: Rectangle?
+    /// Size to show it at; nil for its own.
+    public var destination: Size?
+    /// How to turn it.
+    public var transform: Transform
+    /// When its record was received, nanoseconds of CLOCK_MONOTONIC.
+    public var receivedAt: UInt64
+    /// What it still lacks.
+    public var waits: FrameWaits
+
+    /// Makes a frame of a validated record.
+    public init(
+        _ record: FrameRecord, use: UseID, buffer: BufferID, size: Size, receivedAt: UInt64,
+        waits: FrameWaits
+    ) {
+        self.use = use
+        self.buffer = buffer
+        self.size = size
+        sequence = record.sequence
+        damage = record.damage
+        crop = record.crop
+        destination = record.destination
+        transform = record.transform
+        self.receivedAt = receivedAt
+        self.waits = waits
+    }
+
+    /// The size at which it is shown when nothing else is asked.
+    public var shownSize: Size {
+        if let destination { return destination }
+        let source = crop.map { Size(width: $0.width, height: $0.height) } ?? size
+        return transform.swapsAxes ? Size(width: source.height, height: source.width) : source
+    }
+
+    /// Whether damage in buffer pixels says what changes on the screen from one to the other.
+    func hasSameGeometry(as other: Frame) -> Bool {
+        size == other.size && crop == other.crop && destination == other.destination
+            && transform == other.transform
+    }
+}

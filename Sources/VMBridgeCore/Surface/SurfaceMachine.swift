@@ -1,0 +1,387 @@
+/// Decides what happens to one surface: pure, one method an event, each returning actions.
+///
+/// Frames pass through three places. `older` and `newer` wait for what they lack: two, so that a
+/// producer whose fences always lag one frame behind still gets every ready frame shown. `ready` is the
+/// mailbox: the latest complete frame, waiting for the compositor's frame callback. `current` was
+/// committed. A frame that becomes ready supersedes everything before it.
+public struct SurfaceMachine: Sendable {
+    /// Where the surface stands.
+    public enum Phase: Sendable, CaseIterable {
+        /// No window: there is no compositor.
+        case unmapped
+        /// A window without content, waiting for its first configure.
+        case awaitingConfigure
+        /// Configured; nothing was committed yet.
+        case ready
+        /// A frame was committed.
+        case presenting
+        /// The compositor shows nothing of it, so nothing is committed.
+        case hidden
+        /// The producer destroyed it, the window is being taken away.
+        case closing
+        /// Nothing is left.
+        case gone
+    }
+
+    /// Where the surface stands.
+    public private(set) var phase = Phase.unmapped
+    /// The last committed frame. Its use may have ended: see `isCurrentHeld`.
+    public private(set) var current: Frame?
+    /// Whether the compositor still holds the last committed frame's buffer.
+    public private(set) var isCurrentHeld = false
+    /// A frame callback is outstanding.
+    public private(set) var isCallbackPending = false
+    private var older: Frame?
+    private var newer: Frame?
+    private var ready: Frame?
+    private var skipped = Damage.none
+    /// The newest frame whose change is in `skipped`; a commit of an older one does not repaint it.
+    private var skippedUpTo = FrameSequence(0)
+    private var lastAccepted = FrameSequence(0)
+    private var lastConfigure = ConfigureRecord(size: .zero)
+    /// A frame was let go that nobody saw, and no later one was shown.
+    private var owesFrame = false
+    /// No frame is kept while there is no compositor.
+    private var isDormant = false
+
+    /// A surface that has no window yet.
+    public init() {}
+
+    /// Uses that the machine still answers for.
+    public var uses: [UseID] {
+        [older?.use, newer?.use, ready?.use, isCurrentHeld ? current?.use : nil].compactMap { $0 }
+    }
+
+    /// Whether a complete frame waits for the compositor.
+    public var hasReadyFrame: Bool { ready != nil }
+    /// A frame that is not shown yet and needs its buffer imported anew, after a compositor came back.
+    public var framesLackingImport: [Frame] {
+        [older, newer].compactMap { $0 }.filter { $0.waits.contains(.importing) }
+    }
+
+    // MARK: Compositor
+
+    /// There is a compositor.
+    public mutating func map() -> SurfaceActions {
+        var actions = SurfaceActions()
+        guard phase == .unmapped else { return actions }
+        phase = .awaitingConfigure
+        isDormant = false
+        actions.append(.createWindow)
+        return actions
+    }
+
+    /// The compositor says what the window should be.
+    ///
+    /// - Parameters:
+    ///   - configure: size, and states as bits.
+    ///   - serial: to be acknowledged.
+    public mutating func configured(_ configure: ConfigureRecord, serial: UInt32) -> SurfaceActions
+    {
+        var actions = SurfaceActions()
+        switch phase {
+        case .unmapped, .closing, .gone: return actions
+        case .awaitingConfigure: phase = .ready
+        case .ready, .presenting, .hidden: break
+        }
+        actions.append(.acknowledge(serial: serial))
+        let isSuspended = configure.states & (1 << 9) != 0
+        let wasSuspended = lastConfigure.states & (1 << 9) != 0
+        if phase == .presenting, isSuspended {
+            phase = .hidden
+        } else if phase == .hidden, wasSuspended, !isSuspended {
+            phase = .presenting
+        }
+        let isFirst = phase == .ready && current == nil
+        let asksFrame = owesFrame && phase != .hidden && ready == nil
+        var told = configure
+        told.wantsFrame = asksFrame
+        if configure != lastConfigure || asksFrame || isFirst {
+            actions.append(.tellConfigure(told))
+        }
+        if asksFrame { owesFrame = false }
+        lastConfigure = configure
+        let before = actions.count
+        commitIfPossible(&actions)
+        // Before the first content an acknowledge waits for the buffer's own commit.
+        if actions.count == before, phase == .presenting || phase == .hidden {
+            actions.append(.commitState)
+        }
+        return actions
+    }
+
+    /// The compositor is ready for the next frame.
+    public mutating func frameCallback() -> SurfaceActions {
+        var actions = SurfaceActions()
+        isCallbackPending = false
+        // A suspended window stays hidden until its state says otherwise.
+        if phase == .hidden, lastConfigure.states & (1 << 9) == 0 { phase = .presenting }
+        commitIfPossible(&actions)
+        askIfOwing(&actions)
+        return actions
+    }
+
+    /// No frame callback came for a while.
+    public mutating func silence() -> SurfaceActions {
+        if phase == .presenting, isCallbackPending { phase = .hidden }
+        return SurfaceActions()
+    }
+
+    /// The slow beat at which a hidden surface's frames end, so that its producer goes on.
+    public mutating func hiddenTick() -> SurfaceActions {
+        var actions = SurfaceActions()
+        guard phase == .hidden, let frame = ready else { return actions }
+        ready = nil
+        skip(frame, .superseded, &actions)
+        actions.append(.tellDiscarded(frame.sequence))
+        owesFrame = true
+        return actions
+    }
+
+    /// The compositor is done with a committed frame's buffer.
+    public mutating func released(_ use: UseID) {
+        if current?.use == use { isCurrentHeld = false }
+    }
+
+    /// The window was asked to close.
+    public mutating func closeRequested() -> SurfaceActions {
+        var actions = SurfaceActions()
+        switch phase {
+        case .awaitingConfigure, .ready, .presenting, .hidden: actions.append(.tellClose)
+        case .unmapped, .closing, .gone: break
+        }
+        return actions
+    }
+
+    /// The compositor is gone: the newest complete frame is kept for the next one, others are lost.
+    public mutating func compositorLost() -> SurfaceActions {
+        var actions = SurfaceActions()
+        switch phase {
+        case .unmapped, .gone: return actions
+        case .closing:
+            phase = .gone
+            if isCurrentHeld, let current { actions.append(.end(current.use, .lost)) }
+            isCurrentHeld = false
+            return actions
+        case .awaitingConfigure, .ready, .presenting, .hidden: phase = .unmapped
+        }
+        var candidates = InlineArray<4, Frame?>(repeating: nil)
+        candidates[0] = newer
+        candidates[1] = older
+        candidates[2] = ready
+        candidates[3] = isCurrentHeld ? current : nil
+        (newer, older, ready, current) = (nil, nil, nil, nil)
+        isCurrentHeld = false
+        isCallbackPending = false
+        skipped = .whole
+        lastConfigure = ConfigureRecord(size: .zero)
+        // Newest first; one whose fence is pending only counts when there is nothing else.
+        var keep = (0..<4).first { index in
+            guard let frame = candidates[index] else { return false }
+            return !frame.waits.contains(.fence)
+        }
+        if keep == nil { keep = (0..<4).first { candidates[$0] != nil } }
+        for index in 0..<4 {
+            guard var frame = candidates[index] else { continue }
+            if index == keep {
+                frame.waits.insert(.importing)
+                newer = frame
+            } else {
+                if !frame.waits.isEmpty { actions.append(.cancelWaits(frame.use)) }
+                actions.append(.end(frame.use, .lost))
+            }
+        }
+        if newer == nil { owesFrame = true }
+        return actions
+    }
+
+    /// No compositor came for so long that the kept frame is let go too.
+    public mutating func heldTooLong() -> SurfaceActions {
+        var actions = SurfaceActions()
+        guard phase == .unmapped else { return actions }
+        isDormant = true
+        owesFrame = true
+        endAllWaiting(.lost, &actions)
+        return actions
+    }
+
+    // MARK: Producer
+
+    /// An accepted frame; its sequence is above all before it.
+    public mutating func accept(_ frame: Frame) -> SurfaceActions {
+        var actions = SurfaceActions()
+        if phase == .closing || phase == .gone {
+            end(frame, .lost, &actions)
+            return actions
+        }
+        lastAccepted = frame.sequence
+        if isDormant {
+            skip(frame, .superseded, &actions)
+            return actions
+        }
+        if frame.waits.isEmpty {
+            promote(frame, &actions)
+        } else if older == nil {
+            if newer == nil {
+                newer = frame
+            } else {
+                older = newer
+                newer = frame
+            }
+        } else {
+            // The oldest will be complete first and the newest matters most: the middle one yields.
+            if let middle = newer { skip(middle, .superseded, &actions) }
+            newer = frame
+        }
+        keepOneWhileUnmapped(&actions)
+        return actions
+    }
+
+    /// Something that a frame waited for has come.
+    public mutating func unblock(_ use: UseID, _ wait: FrameWaits) -> SurfaceActions {
+        var actions = SurfaceActions()
+        if var frame = older, frame.use == use {
+            frame.waits.subtract(wait)
+            older = frame.waits.isEmpty ? nil : frame
+            if frame.waits.isEmpty { promote(frame, &actions) }
+        } else if var frame = newer, frame.use == use {
+            frame.waits.subtract(wait)
+            newer = frame.waits.isEmpty ? nil : frame
+            if frame.waits.isEmpty { promote(frame, &actions) }
+        }
+        keepOneWhileUnmapped(&actions)
+        return actions
+    }
+
+    /// A waiting frame cannot be shown: its fence failed or its buffer was not imported.
+    public mutating func fail(_ use: UseID) -> SurfaceActions {
+        var actions = SurfaceActions()
+        if let frame = older, frame.use == use {
+            older = nil
+            skip(frame, .refused, &actions)
+        } else if let frame = newer, frame.use == use {
+            newer = nil
+            skip(frame, .refused, &actions)
+        } else if let frame = ready, frame.use == use {
+            ready = nil
+            skip(frame, .refused, &actions)
+        }
+        return actions
+    }
+
+    /// A frame of this surface was refused before it came here: what it changed is not known.
+    public mutating func frameWasRefused() {
+        skipped = .whole
+        skippedUpTo = FrameSequence(lastAccepted.value &+ 1)
+    }
+
+    /// The producer destroyed the surface, or is gone itself.
+    public mutating func destroy() -> SurfaceActions {
+        var actions = SurfaceActions()
+        switch phase {
+        case .closing, .gone: return actions
+        case .unmapped:
+            phase = .gone
+            endAllWaiting(.lost, &actions)
+        case .awaitingConfigure, .ready, .presenting, .hidden:
+            phase = .closing
+            endAllWaiting(.lost, &actions)
+            actions.append(.destroyWindow)
+        }
+        return actions
+    }
+
+    /// The compositor has done away with the window.
+    public mutating func windowGone() -> SurfaceActions {
+        var actions = SurfaceActions()
+        guard phase == .closing else { return actions }
+        phase = .gone
+        if isCurrentHeld, let current { actions.append(.end(current.use, .shown)) }
+        isCurrentHeld = false
+        return actions
+    }
+
+    // MARK: Parts
+
+    /// With no compositor only the newest frame is kept, unless its fence is still pending.
+    private mutating func keepOneWhileUnmapped(_ actions: inout SurfaceActions) {
+        guard phase == .unmapped, let frame = newer, !frame.waits.contains(.fence) else { return }
+        if let old = older {
+            older = nil
+            skip(old, .superseded, &actions)
+        }
+    }
+
+    /// Puts a complete frame into the mailbox; all before it are superseded.
+    private mutating func promote(_ frame: Frame, _ actions: inout SurfaceActions) {
+        if let old = older, old.sequence < frame.sequence {
+            older = nil
+            skip(old, .superseded, &actions)
+        }
+        if let old = newer, old.sequence < frame.sequence {
+            newer = nil
+            skip(old, .superseded, &actions)
+        }
+        if let old = ready {
+            if old.sequence > frame.sequence {
+                skip(frame, .superseded, &actions)
+                return
+            }
+            skip(old, .superseded, &actions)
+        }
+        ready = frame
+        commitIfPossible(&actions)
+    }
+
+    private mutating func commitIfPossible(_ actions: inout SurfaceActions) {
+        guard phase == .ready || phase == .presenting, !isCallbackPending, var frame = ready else {
+            return
+        }
+        ready = nil
+        if let current, frame.hasSameGeometry(as: current) {
+            frame.damage.merge(skipped)
+        } else {
+            frame.damage = .whole
+        }
+        if skippedUpTo < frame.sequence { skipped = .none }
+        current = frame
+        isCurrentHeld = true
+        isCallbackPending = true
+        owesFrame = false
+        phase = .presenting
+        actions.append(.commit)
+    }
+
+    private mutating func askIfOwing(_ actions: inout SurfaceActions) {
+        guard owesFrame, phase == .presenting, ready == nil else { return }
+        owesFrame = false
+        var configure = lastConfigure
+        configure.wantsFrame = true
+        actions.append(.tellConfigure(configure))
+    }
+
+    /// Ends a frame that will not be committed, and remembers what it had changed.
+    private mutating func skip(
+        _ frame: Frame, _ outcome: UseOutcome, _ actions: inout SurfaceActions
+    ) {
+        skipped.merge(frame.damage)
+        skippedUpTo = max(skippedUpTo, frame.sequence)
+        end(frame, outcome, &actions)
+    }
+
+    private mutating func end(
+        _ frame: Frame, _ outcome: UseOutcome, _ actions: inout SurfaceActions
+    ) {
+        if !frame.waits.isEmpty { actions.append(.cancelWaits(frame.use)) }
+        actions.append(.end(frame.use, outcome))
+    }
+
+    private mutating func endAllWaiting(
+        _ outcome: UseOutcome, _ actions: inout SurfaceActions
+    ) {
+        if let frame = older { end(frame, outcome, &actions) }
+        if let frame = newer { end(frame, outcome, &actions) }
+        if let frame = ready { end(frame, outcome, &actions) }
+        (older, newer, ready) = (nil, nil, nil)
+    }
+}

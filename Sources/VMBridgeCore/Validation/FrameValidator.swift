@@ -1,0 +1,29 @@
+/// Checks a frame against the buffer that it names and the surface that it is for.
+public enum FrameValidator {
+    /// Checks a frame; returns it with its damage clipped to the buffer.
+    ///
+    /// - Parameters:
+    ///   - frame: decoded record.
+    ///   - bufferSize: size of the buffer it names.
+    ///   - last: sequence of the surface's last accepted frame; nil before the first.
+    public static func validate(
+        _ frame: FrameRecord, bufferSize: Size, last: FrameSequence?
+    ) throws(Refusal) -> FrameRecord {
+        if let last, frame.sequence <= last {
+            throw Refusal(
+                .badSequence, "Sequence \(frame.sequence) is not above the last one, \(last).")
+        }
+        var frame = frame
+        if let crop = frame.crop {
+            guard crop.width > 0, crop.height > 0, crop.fits(in: bufferSize) else {
+                throw Refusal(
+                    .badValue,
+                    "The crop \(crop.width)x\(crop.height)+\(crop.x)+\(crop.y) is not inside the buffer of \(bufferSize)."
+                )
+            }
+            if crop == Rectangle(bufferSize) { frame.crop = nil }
+        }
+        frame.damage = frame.damage.clipped(to: bufferSize)
+        return frame
+    }
+}

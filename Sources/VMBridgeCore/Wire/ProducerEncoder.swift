@@ -1,0 +1,112 @@
+/// The producer's side of the wire: what the reference producer and tests send.
+extension RecordWriter {
+    /// Appends a record from a producer; its descriptors go with the datagram, in order.
+    ///
+    /// - Parameter descriptors: how many descriptors belong to the record.
+    public mutating func append(_ record: ProducerRecord, descriptors: Int = 0) {
+        switch record {
+        case .hello(let producer):
+            begin(RecordType.hello, object: 0, descriptors: descriptors)
+            put32(SourceProtocol.magic)
+            put16(SourceProtocol.version)
+            put16(SourceProtocol.version)
+            if let producer { text(FieldTag.producerName, producer) }
+        case .bufferCreate(let key, let layout):
+            begin(RecordType.bufferCreate, object: key.value, descriptors: descriptors)
+            put32(layout.size.width)
+            put32(layout.size.height)
+            put32(layout.format.rawValue)
+            put32(layout.isBottomUp ? 1 : 0)
+            put64(layout.modifier.rawValue)
+            put32(layout.memory.rawValue)
+            put32(UInt32(layout.planes.count))
+            for index in 0..<4 {
+                let plane =
+                    index < layout.planes.count
+                    ? layout.planes[index] : PlaneLayout(descriptor: 0, offset: 0, stride: 0)
+                put32(plane.descriptor)
+                put32(plane.offset)
+                put32(plane.stride)
+                put32(0)
+            }
+        case .bufferDestroy(let key):
+            begin(RecordType.bufferDestroy, object: key.value, descriptors: descriptors)
+        case .surfaceCreate(let key, let role, let isGraphics, let metadata):
+            begin(RecordType.surfaceCreate, object: key.value, descriptors: descriptors)
+            put32(role.rawValue)
+            put32(isGraphics ? 0 : 1)
+            append(metadata)
+        case .surfaceUpdate(let key, let metadata):
+            begin(RecordType.surfaceUpdate, object: key.value, descriptors: descriptors)
+            append(metadata)
+        case .surfaceDestroy(let key):
+            begin(RecordType.surfaceDestroy, object: key.value, descriptors: descriptors)
+        case .frame(let frame):
+            append(frame, descriptors: descriptors)
+        case .fenceSignal(let surface, let sequence, let isError):
+            begin(RecordType.fenceSignal, object: surface.value, descriptors: descriptors)
+            put64(sequence.value)
+            put32(isError ? 1 : 0)
+            put32(0)
+        }
+        end()
+    }
+
+    private mutating func append(_ frame: FrameRecord, descriptors: Int) {
+        begin(RecordType.frame, object: frame.surface.value, descriptors: descriptors)
+        put64(frame.buffer.value)
+        put64(frame.sequence.value)
+        put32(frame.acquire.rawValue)
+        put32(0)
+        if !frame.damage.isWhole {
+            field(FieldTag.damage, length: frame.damage.count * 16)
+            for index in 0..<frame.damage.count { rectangle(frame.damage[index]) }
+        }
+        if let crop = frame.crop {
+            field(FieldTag.crop, length: 16)
+            rectangle(crop)
+        }
+        if let destination = frame.destination {
+            field(FieldTag.destination, length: 8)
+            put32(destination.width)
+            put32(destination.height)
+        }
+        if frame.transform != .normal {
+            field(FieldTag.transform, length: 4)
+            put32(frame.transform.rawValue)
+            pad()
+        }
+        if frame.targetTime != 0 {
+            field(FieldTag.targetTime, length: 8)
+            put64(frame.targetTime)
+        }
+    }
+
+    private mutating func append(_ metadata: SurfaceMetadata) {
+        if let title = metadata.title { text(FieldTag.title, title) }
+        if let appID = metadata.appID { text(FieldTag.appID, appID) }
+        if let tag = metadata.consumerTag { text(FieldTag.consumerTag, tag) }
+        if let parent = metadata.parent {
+            field(FieldTag.parent, length: 8)
+            put64(parent.value)
+        }
+        if metadata.minimumSize != nil || metadata.maximumSize != nil {
+            field(FieldTag.sizeLimits, length: 16)
+            for size in [metadata.minimumSize ?? .zero, metadata.maximumSize ?? .zero] {
+                put32(size.width)
+                put32(size.height)
+            }
+        }
+        if let region = metadata.opaqueRegion {
+            field(FieldTag.opaqueRegion, length: 16)
+            rectangle(region)
+        }
+    }
+
+    private mutating func rectangle(_ rectangle: Rectangle) {
+        put32(rectangle.x)
+        put32(rectangle.y)
+        put32(rectangle.width)
+        put32(rectangle.height)
+    }
+}

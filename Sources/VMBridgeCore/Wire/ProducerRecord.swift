@@ -1,0 +1,110 @@
+/// What a surface is for (source-v1 §5.2).
+public enum SurfaceRole: UInt32, Sendable {
+    /// A window of its own.
+    case toplevel = 1
+    /// A menu; reserved.
+    case popup = 2
+    /// A part of another surface; reserved.
+    case subsurface = 3
+    /// A pointer image; reserved.
+    case cursor = 4
+}
+
+/// What a surface says about itself. Text is clean already; an absent item is nil.
+public struct SurfaceMetadata: Sendable, Equatable {
+    /// Title; the guest's word.
+    public var title: String?
+    /// Application id; the guest's word.
+    public var appID: String?
+    /// Routing tag; the guest's word.
+    public var consumerTag: String?
+    /// Surface that this one belongs to.
+    public var parent: SurfaceKey?
+    /// Smallest size that makes sense; zero for none.
+    public var minimumSize: Size?
+    /// Largest size that makes sense; zero for none.
+    public var maximumSize: Size?
+    /// Pixels that are not translucent, in buffer coordinates.
+    public var opaqueRegion: Rectangle?
+
+    /// Metadata that says nothing.
+    public init() {}
+
+    /// Takes over what the update says and keeps the rest.
+    public mutating func apply(_ update: SurfaceMetadata) {
+        if let title = update.title { self.title = title }
+        if let appID = update.appID { self.appID = appID }
+        if let tag = update.consumerTag { consumerTag = tag }
+        if let parent = update.parent { self.parent = parent }
+        if let size = update.minimumSize { minimumSize = size }
+        if let size = update.maximumSize { maximumSize = size }
+        if let region = update.opaqueRegion { opaqueRegion = region }
+    }
+}
+
+/// What a frame waits for before it may be shown (source-v1 §5.3).
+public enum AcquireKind: UInt32, Sendable {
+    /// The content is complete.
+    case none = 0
+    /// The dma-buf's own fences; reserved.
+    case implicit = 1
+    /// The record's descriptor is a sync_file.
+    case syncFile = 2
+    /// A point of a timeline syncobj; reserved.
+    case timelinePoint = 3
+    /// A FENCE_SIGNAL record will tell.
+    case message = 4
+}
+
+/// A frame as it stands in its record: numbers in range, nothing looked up yet.
+public struct FrameRecord: Sendable {
+    /// Surface it is for.
+    public var surface: SurfaceKey
+    /// Buffer with its content.
+    public var buffer: BufferKey
+    /// Number of the frame on its surface.
+    public var sequence: FrameSequence
+    /// What must happen before it may be shown.
+    public var acquire: AcquireKind
+    /// What changed.
+    public var damage: Damage = .whole
+    /// Part of the buffer to show; nil for all.
+    public var crop: Rectangle?
+    /// Size to show it at; nil for its own.
+    public var destination: Size?
+    /// How to turn it.
+    public var transform: Transform = .normal
+    /// Not to be shown earlier than this many nanoseconds after receipt.
+    public var targetTime: UInt64 = 0
+
+    /// A frame that shows the whole buffer as it is.
+    public init(
+        surface: SurfaceKey, buffer: BufferKey, sequence: FrameSequence,
+        acquire: AcquireKind = .none
+    ) {
+        self.surface = surface
+        self.buffer = buffer
+        self.sequence = sequence
+        self.acquire = acquire
+    }
+}
+
+/// A record from a producer: the untrusted side's one vocabulary.
+public enum ProducerRecord: Sendable {
+    /// Greeting; the version to speak was already found.
+    case hello(producer: String?)
+    /// A buffer and its layout; descriptors are the record's own.
+    case bufferCreate(BufferKey, BufferLayout)
+    /// The producer no longer needs the buffer.
+    case bufferDestroy(BufferKey)
+    /// A new surface.
+    case surfaceCreate(SurfaceKey, SurfaceRole, isGraphics: Bool, SurfaceMetadata)
+    /// New metadata.
+    case surfaceUpdate(SurfaceKey, SurfaceMetadata)
+    /// The surface is gone.
+    case surfaceDestroy(SurfaceKey)
+    /// New content.
+    case frame(FrameRecord)
+    /// A fence of kind `message` ended.
+    case fenceSignal(SurfaceKey, FrameSequence, isError: Bool)
+}

@@ -1,0 +1,129 @@
+/// Appends records to a buffer of bytes. A record is begun, filled and ended; ending writes its
+/// length. The buffer keeps its capacity, so a steady flow of records allocates nothing.
+public struct RecordWriter: Sendable {
+    /// Whole records, one after the other.
+    public private(set) var bytes: [UInt8] = []
+    private var start = 0
+
+    /// An empty writer.
+    public init(capacity: Int = 4096) { bytes.reserveCapacity(capacity) }
+
+    /// Whether nothing was written.
+    public var isEmpty: Bool { bytes.isEmpty }
+
+    /// Forgets the first bytes, which must be whole records.
+    public mutating func removeFirst(_ count: Int) { bytes.removeFirst(count) }
+
+    /// Forgets everything and keeps the room.
+    public mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+
+    mutating func begin(_ type: UInt16, object: UInt64, descriptors: Int = 0) {
+        start = bytes.count
+        bytes.put16(type)
+        bytes.put16(UInt16(truncatingIfNeeded: descriptors))
+        bytes.put32(0)
+        bytes.put64(object)
+    }
+
+    mutating func end() {
+        let length = UInt32(truncatingIfNeeded: bytes.count - start)
+        for byte in 0..<4 {
+            bytes[start + 4 + byte] = UInt8(truncatingIfNeeded: length >> UInt32(byte * 8))
+        }
+    }
+
+    mutating func put16(_ value: UInt16) { bytes.put16(value) }
+    mutating func put32(_ value: UInt32) { bytes.put32(value) }
+    mutating func put64(_ value: UInt64) { bytes.put64(value) }
+
+    mutating func field(_ tag: UInt16, length: Int) {
+        bytes.put16(tag)
+        bytes.put16(0)
+        bytes.put32(UInt32(truncatingIfNeeded: length))
+    }
+
+    mutating func text(_ tag: UInt16, _ text: String) {
+        field(tag, length: text.utf8.count)
+        bytes.append(contentsOf: text.utf8)
+        pad()
+    }
+
+    mutating func pad() {
+        while (bytes.count - start) % 8 != 0 { bytes.append(0) }
+    }
+}
+
+extension RecordWriter {
+    /// Appends a record from the bridge.
+    public mutating func append(_ record: BridgeRecord) {
+        switch record {
+        case .released(let buffer, let surface, let sequence, let outcome):
+            begin(RecordType.released, object: buffer.value)
+            put64(surface.value)
+            put64(sequence.value)
+            put32(outcome.rawValue)
+            put32(0)
+        case .presented(let surface, let presented):
+            begin(RecordType.presented, object: surface.value)
+            put64(presented.sequence.value)
+            put64(presented.time)
+            put64(presented.latency)
+            put32(presented.refresh)
+            put32(presented.flags)
+        case .discarded(let surface, let sequence):
+            begin(RecordType.discarded, object: surface.value)
+            put64(sequence.value)
+        case .configure(let surface, let configure):
+            begin(RecordType.configure, object: surface.value)
+            put32(configure.size.width)
+            put32(configure.size.height)
+            put32(configure.scale)
+            put32(configure.states)
+            put32(configure.wantsFrame ? 1 : 0)
+            put32(0)
+        case .close(let surface):
+            begin(RecordType.close, object: surface.value)
+        case .refused(let refused):
+            begin(RecordType.refused, object: refused.object)
+            put16(refused.type)
+            put16(refused.refusal.reason.rawValue)
+            put32(0)
+            put64(refused.sequence.value)
+            text(FieldTag.sentence, CleanText.clean(refused.refusal.sentence))
+        case .formatsChanged(let formats):
+            begin(RecordType.formatsChanged, object: 0)
+            self.formats(formats)
+        case .welcome(let welcome):
+            begin(RecordType.welcome, object: welcome.generation)
+            put32(welcome.version)
+            put32(welcome.memoryKinds)
+            put32(welcome.acquireKinds)
+            put32(welcome.releaseKinds)
+            put32(UInt32(clamping: welcome.limits.surfaces))
+            put32(UInt32(clamping: welcome.limits.buffers))
+            put64(welcome.limits.bytes)
+            put32(VMLimits.maximumDimension)
+            put32(UInt32(SourceProtocol.maximumDatagram))
+            put32(UInt32(SourceProtocol.maximumDescriptors))
+            put32(UInt32(clamping: welcome.limits.fenceLimit / 1_000_000))
+            put32(UInt32(clamping: welcome.limits.baseRate))
+            put32(UInt32(clamping: welcome.limits.ratePerSurface))
+            put32(UInt32(clamping: welcome.limits.usesPerBuffer))
+            put32(0)
+            text(FieldTag.vmName, welcome.vmName)
+            formats(welcome.formats)
+        }
+        end()
+    }
+
+    private mutating func formats(_ formats: [ImportableFormat]) {
+        let count = min(formats.count, SourceProtocol.maximumFormats)
+        field(FieldTag.formats, length: count * 24)
+        for entry in formats.prefix(count) {
+            put32(entry.format.rawValue)
+            put32(entry.memory)
+            put64(entry.modifier.rawValue)
+            put64(entry.device)
+        }
+    }
+}
