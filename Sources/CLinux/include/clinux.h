@@ -1,2 +1,242 @@
+// The Linux calls, numbers and layouts that Swift's Glibc module does not bring.
+//
+// Rules of this header:
+// * No feature macro (_GNU_SOURCE) and no system header beyond the two below: what a public header pulls in becomes part
+//   of the module and collides with Glibc's own. Everything that needs the GNU interfaces stays in clinux.c.
+// * Constants are plain literals, so each has one Swift type wherever it is used; clinux.c asserts each of them against
+//   the system's headers at compile time, where those headers have it.
+// * A function returns its result or the negated errno; none of them touches the caller's errno as an answer.
+// * No logic: a retry, a fall-back or a decision belongs to the caller.
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
+
+// MARK: errors
+
+/// The symbolic name ("EACCES") or NULL; static storage.
+const char *vmb_error_name(int code);
+/// The C library's untranslated text ("Permission denied") or NULL; static storage.
+const char *vmb_error_text(int code);
+
+// MARK: epoll
+
+#define VMB_EPOLLIN 0x001u
+#define VMB_EPOLLOUT 0x004u
+#define VMB_EPOLLERR 0x008u
+#define VMB_EPOLLHUP 0x010u
+#define VMB_EPOLL_ADD 1
+#define VMB_EPOLL_DELETE 2
+#define VMB_EPOLL_MODIFY 3
+
+/// `struct epoll_event` with its 64 bits of user data as two words. The kernel packs it on x86_64 alone.
+struct vmb_epoll_event {
+    uint32_t events;
+#if !defined(__x86_64__)
+    uint32_t unused;
+#endif
+    uint32_t slot;
+    uint32_t generation;
+};
+
+int vmb_epoll_create(void);
+int vmb_epoll_control(int epoll, int operation, int descriptor, struct vmb_epoll_event event);
+int vmb_epoll_wait(int epoll, struct vmb_epoll_event *events, int capacity, int milliseconds);
+
+// MARK: eventfd, timerfd, signalfd
+
+/// Non-blocking, close-on-exec.
+int vmb_eventfd(unsigned int initial);
+/// CLOCK_MONOTONIC, non-blocking, close-on-exec.
+int vmb_timerfd(void);
+/// One shot at an absolute time in nanoseconds; 0 disarms.
+int vmb_timerfd_set(int descriptor, uint64_t nanoseconds);
+/// Signal sets are masks here: bit n-1 stands for signal n.
+int vmb_signal_block(uint64_t mask, uint64_t *previous);
+int vmb_signal_set_mask(uint64_t mask);
+/// Non-blocking, close-on-exec.
+int vmb_signalfd(uint64_t mask);
+/// Reads one signal: 1, or a negated errno.
+int vmb_signalfd_read(int descriptor, int *number, int *sender);
+uint64_t vmb_monotonic_nanoseconds(void);
+
+// MARK: files and memory
+
+#define VMB_MFD_CLOEXEC 0x1u
+#define VMB_MFD_ALLOW_SEALING 0x2u
+#define VMB_MFD_HUGETLB 0x4u
+#define VMB_MFD_NOEXEC_SEAL 0x8u
+#define VMB_SEAL_SEAL 0x01u
+#define VMB_SEAL_SHRINK 0x02u
+#define VMB_SEAL_GROW 0x04u
+#define VMB_SEAL_WRITE 0x08u
+#define VMB_SEAL_FUTURE_WRITE 0x10u
+#define VMB_SEAL_EXEC 0x20u
+#define VMB_F_DUPFD_CLOEXEC 1030
+#define VMB_F_ADD_SEALS 1033
+#define VMB_F_GET_SEALS 1034
+#define VMB_F_GETFL 3
+#define VMB_F_SETFL 4
+#define VMB_F_GETFD 1
+#define VMB_F_SETFD 2
+#define VMB_FD_CLOEXEC 1
+#define VMB_O_PATH 0x200000
+#define VMB_O_ACCMODE 0x3
+#define VMB_O_NONBLOCK 0x800
+#define VMB_S_IFMT 0xF000u
+#define VMB_S_IFSOCK 0xC000u
+#define VMB_S_IFLNK 0xA000u
+#define VMB_S_IFREG 0x8000u
+#define VMB_S_IFBLK 0x6000u
+#define VMB_S_IFDIR 0x4000u
+#define VMB_S_IFCHR 0x2000u
+#define VMB_S_IFIFO 0x1000u
+
+/// What statx says of a file; a mode without type bits is an anonymous inode.
+struct vmb_file_facts {
+    uint32_t mode;
+    uint32_t links;
+    uint64_t size;
+    uint64_t device;
+    uint64_t inode;
+};
+
+int vmb_memfd_create(const char *name, unsigned int flags);
+int vmb_fcntl(int descriptor, int command, long argument);
+int vmb_open(const char *path, int flags);
+#define VMB_OPEN_READ_WRITE 2
+#define VMB_OPEN_READ 0
+/// statx with AT_STATX_DONT_SYNC: answered from what the kernel has, so a network or user-space file system is never asked.
+int vmb_file_facts(int descriptor, struct vmb_file_facts *facts);
+/// The same for a path, without following a last symbolic link.
+int vmb_path_facts(const char *path, struct vmb_file_facts *facts);
+/// The block size of the descriptor's file system: a huge page's size for a hugetlb memfd.
+int64_t vmb_file_system_block(int descriptor);
+/// The size by seeking to the end.
+int64_t vmb_seek_end(int descriptor);
+#define VMB_MAP_READ 1
+#define VMB_MAP_READ_WRITE 3
+int vmb_map_shared(int descriptor, uint64_t offset, size_t length, int protection, void **address);
+int vmb_unmap(void *address, size_t length);
+int vmb_truncate(int descriptor, uint64_t size);
+size_t vmb_page_size(void);
+int vmb_change_mode(int descriptor, uint32_t mode);
+int vmb_unlink(const char *path);
+
+// MARK: sockets
+
+/// The longest path a socket address holds, without its terminator.
+#define VMB_SOCKET_PATH_LIMIT 107
+/// One more than a message may carry, so that one too many is seen and not only suspected.
+#define VMB_DESCRIPTOR_SLOTS 17
+#define VMB_MSG_TRUNC 0x20
+#define VMB_MSG_CTRUNC 0x08
+
+/// What came with one datagram.
+struct vmb_received {
+    int32_t flags;
+    int32_t count;
+    int32_t descriptors[VMB_DESCRIPTOR_SLOTS];
+};
+
+/// AF_UNIX, SOCK_SEQPACKET, non-blocking, close-on-exec.
+int vmb_seqpacket_socket(void);
+int vmb_seqpacket_pair(int descriptors[2]);
+int vmb_socket_bind(int descriptor, const char *path);
+int vmb_socket_connect(int descriptor, const char *path);
+int vmb_socket_listen(int descriptor, int backlog);
+/// Non-blocking, close-on-exec.
+int vmb_socket_accept(int descriptor);
+/// 1 if the descriptor is an AF_UNIX SOCK_SEQPACKET socket, else 0. `listening` is SO_ACCEPTCONN.
+int vmb_socket_is_seqpacket(int descriptor, int *listening);
+int vmb_socket_peer(int descriptor, int32_t *pid, uint32_t *uid, uint32_t *gid);
+/// Length, or a negated errno. Arriving descriptors are close-on-exec; they belong to the caller whatever `flags` say.
+int64_t vmb_socket_receive(int descriptor, void *bytes, size_t capacity, struct vmb_received *received);
+/// Never raises SIGPIPE, never waits. The descriptors stay the caller's.
+int64_t vmb_socket_send(
+    int descriptor, const void *bytes, size_t length, const int32_t *descriptors, uint32_t count);
+
+// MARK: process
+
+/// Whether the descriptor is readable now, without waiting: poll's revents, 0 if nothing, or a negated errno.
+int vmb_poll_now(int descriptor);
+int vmb_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
+int64_t vmb_random(void *bytes, size_t length);
+int vmb_descriptor_limit(uint64_t *soft, uint64_t *hard);
+int vmb_set_descriptor_limit(uint64_t soft, uint64_t hard);
+/// A directory stream (opendir), NULL if it cannot be opened.
+void *vmb_directory_open(const char *path);
+int vmb_directory_descriptor(void *directory);
+/// The next entry's name, valid until the next call; NULL at the end.
+const char *vmb_directory_next(void *directory);
+void vmb_directory_close(void *directory);
+/// The text of a symbolic link, without a terminator.
+int64_t vmb_read_link(const char *path, char *bytes, size_t capacity);
+
+// MARK: ioctl
+
+/// ioctl with a pointer argument: its result or the negated errno.
+int vmb_ioctl(int descriptor, unsigned long request, void *argument);
+
+// dma-buf (linux/dma-buf.h)
+#define VMB_DMA_BUF_SYNC 0x40086200ul
+#define VMB_DMA_BUF_SET_NAME 0x40086201ul
+#define VMB_DMA_BUF_EXPORT_SYNC_FILE 0xc0086202ul
+#define VMB_DMA_BUF_IMPORT_SYNC_FILE 0x40086203ul
+struct vmb_dma_buf_sync { uint64_t flags; };
+struct vmb_dma_buf_sync_file { uint32_t flags; int32_t descriptor; };
+
+// udmabuf (linux/udmabuf.h)
+#define VMB_UDMABUF_CREATE 0x40187542ul
+#define VMB_UDMABUF_CREATE_LIST 0x40087543ul
+#define VMB_UDMABUF_CLOEXEC 1u
+struct vmb_udmabuf_create { uint32_t memfd; uint32_t flags; uint64_t offset; uint64_t size; };
+struct vmb_udmabuf_item { uint32_t memfd; uint32_t pad; uint64_t offset; uint64_t size; };
+struct vmb_udmabuf_list { uint32_t flags; uint32_t count; };
+
+// dma-buf heaps (linux/dma-heap.h)
+#define VMB_DMA_HEAP_ALLOC 0xc0184800ul
+struct vmb_dma_heap_alloc { uint64_t size; uint32_t descriptor; uint32_t fd_flags; uint64_t heap_flags; };
+
+// sync_file (linux/sync_file.h)
+#define VMB_SYNC_MERGE 0xc0303e03ul
+#define VMB_SYNC_FILE_INFO 0xc0383e04ul
+struct vmb_sync_merge { char name[32]; int32_t other; int32_t merged; uint32_t flags; uint32_t pad; };
+struct vmb_sync_file_info {
+    char name[32];
+    int32_t status;
+    uint32_t flags;
+    uint32_t fence_count;
+    uint32_t pad;
+    uint64_t fences;
+};
+
+// DRM (drm.h, drm_mode.h) and vgem (vgem_drm.h): in no kernel header package of Debian 12, so transcribed from the
+// kernel's user interface; the tests compute every number again from its parts.
+#define VMB_DRM_VERSION 0xc0406400ul
+#define VMB_DRM_GEM_CLOSE 0x40086409ul
+#define VMB_DRM_PRIME_HANDLE_TO_FD 0xc00c642dul
+#define VMB_DRM_PRIME_FD_TO_HANDLE 0xc00c642eul
+#define VMB_DRM_MODE_CREATE_DUMB 0xc02064b2ul
+#define VMB_VGEM_FENCE_ATTACH 0xc0106441ul
+#define VMB_VGEM_FENCE_SIGNAL 0x40086442ul
+#define VMB_VGEM_FENCE_WRITE 1u
+#define VMB_DRM_CLOEXEC 0x80000u
+#define VMB_DRM_RDWR 0x2u
+struct vmb_drm_version {
+    int32_t major, minor, patch;
+    size_t name_length;
+    char *name;
+    size_t date_length;
+    char *date;
+    size_t text_length;
+    char *text;
+};
+struct vmb_drm_gem_close { uint32_t handle; uint32_t pad; };
+struct vmb_drm_prime { uint32_t handle; uint32_t flags; int32_t descriptor; };
+struct vmb_drm_create_dumb {
+    uint32_t height, width, bpp, flags;
+    uint32_t handle, pitch;
+    uint64_t size;
+};
+struct vmb_vgem_fence_attach { uint32_t handle; uint32_t flags; uint32_t fence; uint32_t pad; };
+struct vmb_vgem_fence_signal { uint32_t fence; uint32_t flags; };
