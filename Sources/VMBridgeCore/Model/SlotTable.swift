@@ -24,15 +24,26 @@ public struct SlotTable<Element> {
     public init() {}
 
     /// Puts an entry into a free place and names it.
-    public mutating func insert(_ element: Element) -> SlotIndex {
+    @discardableResult
+    public mutating func insert(_ element: Element) -> SlotIndex { insert { _ in element }.slot }
+
+    /// Puts an entry that knows its own name into a free place.
+    @discardableResult
+    public mutating func insert(
+        _ make: (SlotIndex) -> Element
+    ) -> (slot: SlotIndex, element: Element) {
         count += 1
+        let slot: SlotIndex
         if let index = free.popLast() {
-            entries[Int(index)] = element
-            return SlotIndex(index: index, generation: generations[Int(index)])
+            slot = SlotIndex(index: index, generation: generations[Int(index)])
+        } else {
+            slot = SlotIndex(index: UInt32(entries.count), generation: 0)
+            entries.append(nil)
+            generations.append(0)
         }
-        entries.append(element)
-        generations.append(0)
-        return SlotIndex(index: UInt32(entries.count - 1), generation: 0)
+        let element = make(slot)
+        entries[Int(slot.index)] = element
+        return (slot, element)
     }
 
     /// Whether the name still stands for an entry.

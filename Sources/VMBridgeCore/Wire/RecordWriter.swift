@@ -11,6 +11,19 @@ public struct RecordWriter: Sendable {
     /// Whether nothing was written.
     public var isEmpty: Bool { bytes.isEmpty }
 
+    /// Bytes of as many whole records from the start as fit into a limit.
+    public func wholeRecords(upTo limit: Int) -> Int {
+        guard bytes.count > limit else { return bytes.count }
+        let span = bytes.span
+        var end = 0
+        while end + SourceProtocol.headerBytes <= span.count {
+            let next = end + Int(span.u32(end + 4))
+            guard next <= limit else { break }
+            end = next
+        }
+        return end
+    }
+
     /// Forgets the first bytes, which must be whole records.
     public mutating func removeFirst(_ count: Int) { bytes.removeFirst(count) }
 

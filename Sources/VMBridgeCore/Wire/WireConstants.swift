@@ -25,33 +25,33 @@ public enum SourceProtocol {
 /// Record types (source-v1 §5). Bit 15 is set in those that the bridge sends.
 public enum RecordType {
     // From the producer.
-    static let hello: UInt16 = 0x0001
-    static let bufferCreate: UInt16 = 0x0010
-    static let bufferDestroy: UInt16 = 0x0011
-    static let bufferAllocate: UInt16 = 0x0012
-    static let surfaceCreate: UInt16 = 0x0020
-    static let surfaceUpdate: UInt16 = 0x0021
-    static let surfaceDestroy: UInt16 = 0x0022
-    static let frame: UInt16 = 0x0030
-    static let fenceSignal: UInt16 = 0x0031
-    static let targetsQuery: UInt16 = 0x0040
-    static let clipboardOffer: UInt16 = 0x0050
-    static let clipboardRequest: UInt16 = 0x0051
+    package static let hello: UInt16 = 0x0001
+    package static let bufferCreate: UInt16 = 0x0010
+    package static let bufferDestroy: UInt16 = 0x0011
+    package static let bufferAllocate: UInt16 = 0x0012
+    package static let surfaceCreate: UInt16 = 0x0020
+    package static let surfaceUpdate: UInt16 = 0x0021
+    package static let surfaceDestroy: UInt16 = 0x0022
+    package static let frame: UInt16 = 0x0030
+    package static let fenceSignal: UInt16 = 0x0031
+    package static let targetsQuery: UInt16 = 0x0040
+    package static let clipboardOffer: UInt16 = 0x0050
+    package static let clipboardRequest: UInt16 = 0x0051
 
     // From the bridge.
-    static let welcome: UInt16 = 0x8001
-    static let formatsChanged: UInt16 = 0x8002
-    static let budget: UInt16 = 0x8003
-    static let released: UInt16 = 0x8010
-    static let allocated: UInt16 = 0x8011
-    static let configure: UInt16 = 0x8020
-    static let close: UInt16 = 0x8021
-    static let presented: UInt16 = 0x8030
-    static let discarded: UInt16 = 0x8031
-    static let targets: UInt16 = 0x8040
-    static let clipboard: UInt16 = 0x8050
-    static let input: UInt16 = 0x8060
-    static let refused: UInt16 = 0x80f0
+    package static let welcome: UInt16 = 0x8001
+    package static let formatsChanged: UInt16 = 0x8002
+    package static let budget: UInt16 = 0x8003
+    package static let released: UInt16 = 0x8010
+    package static let allocated: UInt16 = 0x8011
+    package static let configure: UInt16 = 0x8020
+    package static let close: UInt16 = 0x8021
+    package static let presented: UInt16 = 0x8030
+    package static let discarded: UInt16 = 0x8031
+    package static let targets: UInt16 = 0x8040
+    package static let clipboard: UInt16 = 0x8050
+    package static let input: UInt16 = 0x8060
+    package static let refused: UInt16 = 0x80f0
 
     /// The name of a record type as the protocol document writes it.
     public static func name(_ type: UInt16) -> String {

@@ -1,0 +1,35 @@
+import Descriptors
+import VMBridgeCore
+
+/// A validated buffer: its layout and the descriptors that hold its planes. Whoever keeps it keeps the
+/// descriptors open; they close with the last reference.
+package final class BufferMemory {
+    /// The layout, as validated.
+    package let layout: BufferLayout
+    /// What it counts against the VM's budget.
+    package let bytes: UInt64
+    private var descriptors: DescriptorBundle
+
+    /// Takes over the descriptors that belong to one record.
+    ///
+    /// - Parameters:
+    ///   - bundle: the datagram's descriptors; those of the range are taken out of it.
+    ///   - range: positions of the record's own.
+    package init(
+        layout: BufferLayout, bytes: UInt64, from bundle: inout DescriptorBundle, _ range: Range<Int>
+    ) {
+        self.layout = layout
+        self.bytes = bytes
+        var own = DescriptorBundle()
+        for index in range {
+            if let descriptor = bundle.take(index) { _ = own.append(descriptor) }
+        }
+        descriptors = own
+    }
+
+    /// The descriptor of a plane, lent; -1 when the layout names none, which validation rules out.
+    package func descriptor(ofPlane index: Int) -> Int32 {
+        guard layout.planes.indices.contains(index) else { return -1 }
+        return descriptors.number(at: Int(layout.planes[index].descriptor)) ?? -1
+    }
+}

@@ -1,0 +1,100 @@
+import VMBridgeCore
+
+/// What happened on the presenting side, as a value: the session takes them after each batch, so a
+/// presenter never calls back into it.
+package enum PresenterEvent: Sendable {
+    /// A consumer is there: windows can be made and buffers imported.
+    case ready
+    /// The consumer is gone with all windows and images; why, in words.
+    case lost(String)
+    /// What can be imported changed.
+    case formatsChanged
+    /// The first import of a buffer failed; frames that name it will be refused.
+    case bufferRefused(BufferID, Refusal)
+    /// The image that a use waited for is there.
+    case imported(UseID)
+    /// It will not come.
+    case importFailed(UseID, Refusal)
+    /// The window should become something; to be acknowledged.
+    case configured(SurfaceID, ConfigureRecord, serial: UInt32)
+    /// The window is ready for its next frame.
+    case frameCallback(SurfaceID)
+    /// The consumer no longer reads the buffer of a committed use.
+    case released(UseID)
+    /// A frame reached the screen.
+    case presented(SurfaceID, FrameSequence, time: UInt64, refresh: UInt32, flags: UInt32)
+    /// A committed frame never will.
+    case discarded(SurfaceID, FrameSequence)
+    /// The window was asked to close.
+    case closeRequested(SurfaceID)
+    /// A destroyed window is gone, and with it every hold on its buffers.
+    case windowGone(SurfaceID)
+}
+
+/// The answer to a wish for an image of a buffer.
+package enum ImageAnswer: Sendable {
+    /// It is reserved for the use.
+    case ready
+    /// It is being imported; `imported` or `importFailed` follows.
+    case pending
+    /// It cannot be had.
+    case refused(Refusal)
+}
+
+/// What the presenter is told of a window beside its frames.
+package struct WindowProperties: Sendable, Equatable {
+    /// Title and app id.
+    package var identity: WindowIdentity
+    /// Smallest size; zero for none.
+    package var minimumSize: Size
+    /// Largest size; zero for none.
+    package var maximumSize: Size
+    /// Opaque part of the buffer, when the guest names one.
+    package var opaqueRegion: Rectangle?
+}
+
+/// The presenting half of one VM: performs a surface machine's actions, in protocol order, and reports
+/// what came of them as events. Two exist: Wayland and headless.
+///
+/// Every call returns at once. While the consumer cannot take requests a presenter keeps them; their
+/// number is bounded, since a surface has at most one commit on its way.
+package protocol Presenter: AnyObject {
+    /// What can be imported now; empty while unknown.
+    var formats: [ImportableFormat] { get }
+    /// Whether windows can be made now.
+    var isReady: Bool { get }
+    /// A word for the consumer in status and logs.
+    var name: String { get }
+
+    /// Takes a buffer over and starts its first import.
+    func addBuffer(_ id: BufferID, _ memory: BufferMemory)
+    /// Lets go of a buffer; its uses have ended.
+    func forgetBuffer(_ id: BufferID)
+    /// Reserves an image of a buffer for one use. Images serve one use at a time, so that a release
+    /// always says which use it ends, also when a buffer is committed again while held.
+    func reserveImage(_ use: UseID, of buffer: BufferID) -> ImageAnswer
+    /// Gives back a reserved image that was never committed.
+    func cancelImage(_ use: UseID)
+    /// How a buffer's pixels get to the consumer, in the words of status.
+    func importPath(of buffer: BufferID) -> String
+
+    /// Makes a window without content; `configured` follows.
+    func createWindow(_ id: SurfaceID, _ properties: WindowProperties)
+    /// Changes title, app id and limits.
+    func updateWindow(_ id: SurfaceID, _ properties: WindowProperties)
+    /// Answers a configure.
+    func acknowledge(_ id: SurfaceID, serial: UInt32)
+    /// Commits a frame whose image is reserved; `frameCallback` and `released` follow.
+    func commit(_ id: SurfaceID, _ frame: Frame)
+    /// Commits without a new frame.
+    func commitState(_ id: SurfaceID)
+    /// Takes the window away; `windowGone` follows.
+    func destroyWindow(_ id: SurfaceID)
+
+    /// Hands the gathered events over and forgets them.
+    func takeEvents(_ body: (PresenterEvent) -> Void)
+    /// Sends what was gathered; called after each batch of events.
+    func flush()
+    /// Ends all: nothing is sent or reported any more.
+    func shutDown()
+}

@@ -1,0 +1,111 @@
+import VMBridgeCore
+
+/// One guest surface of a session: its machine, what is known of it, and its counters.
+final class SurfaceSession {
+    let id: SurfaceID
+    let key: SurfaceKey
+    var machine = SurfaceMachine()
+    var metadata: SurfaceMetadata
+    var properties: WindowProperties
+    /// Sequence of the last accepted frame.
+    var lastSequence: FrameSequence?
+    /// When the last commit was made, nanoseconds.
+    var committedAt: UInt64 = 0
+    var counters = SurfaceCounters()
+    /// The last commits and when their records came: presentation is reported a few frames later.
+    private var receipts = InlineArray<8, (sequence: UInt64, time: UInt64)>(repeating: (0, 0))
+    private var nextReceipt = 0
+    /// The producer has destroyed it, or is gone.
+    var isDetached = false
+
+    init(id: SurfaceID, key: SurfaceKey, metadata: SurfaceMetadata, properties: WindowProperties) {
+        self.id = id
+        self.key = key
+        self.metadata = metadata
+        self.properties = properties
+    }
+
+    /// Books a commit.
+    func committed(_ frame: Frame, now: UInt64) {
+        committedAt = now
+        receipts[nextReceipt] = (frame.sequence.value, frame.receivedAt)
+        nextReceipt = (nextReceipt + 1) % 8
+        counters.shown += 1
+        counters.latency.record(now - frame.receivedAt)
+        if counters.firstCommit == 0 { counters.firstCommit = now }
+        counters.lastCommit = now
+    }
+
+    /// When the record of a recently committed frame came; 0 when it is not known any more.
+    func receipt(of sequence: FrameSequence) -> UInt64 {
+        for index in 0..<8 where receipts[index].sequence == sequence.value {
+            return receipts[index].time
+        }
+        return 0
+    }
+}
+
+/// What happened to a surface's frames so far.
+public struct SurfaceCounters: Sendable {
+    /// Frames committed.
+    public var shown: UInt64 = 0
+    /// Frames replaced before they were committed.
+    public var superseded: UInt64 = 0
+    /// Frames refused.
+    public var refused: UInt64 = 0
+    /// Frames whose consumer went away.
+    public var lost: UInt64 = 0
+    /// Commits that were reported as presented.
+    public var presented: UInt64 = 0
+    /// Frames whose fence was waited for in the loop.
+    public var fencesHeld: UInt64 = 0
+    /// Frames that came with a fence.
+    public var fences: UInt64 = 0
+    /// From receipt to commit.
+    public var latency = LatencyHistogram()
+    /// Of the first commit, nanoseconds; 0 before it.
+    public var firstCommit: UInt64 = 0
+    /// Of the last commit, nanoseconds.
+    public var lastCommit: UInt64 = 0
+    /// Size of the last committed buffer.
+    public var size = Size.zero
+    /// How its buffer's pixels got to the consumer.
+    public var importPath = "none yet"
+
+    mutating func count(_ outcome: UseOutcome) {
+        switch outcome {
+        case .shown: break
+        case .superseded: superseded += 1
+        case .refused: refused += 1
+        case .lost: lost += 1
+        }
+    }
+
+    /// How the surface's fences were served, in the words of status.
+    public var syncPath: String {
+        if fences == 0 { return "no fence" }
+        return fencesHeld == 0 ? "fence signalled on arrival" : "held in the loop"
+    }
+
+    /// Commits a second between the first and the last one.
+    public var framesPerSecond: Double {
+        guard shown > 1, lastCommit > firstCommit else { return 0 }
+        return Double(shown - 1) * 1e9 / Double(lastCommit - firstCommit)
+    }
+}
+
+/// One surface in a report.
+public struct SurfaceStatus: Sendable {
+    /// The VM's name.
+    public var vm: String
+    /// The guest's name of the surface.
+    public var surface: SurfaceKey
+    /// Title as shown.
+    public var title: String
+    /// App id as told to the compositor.
+    public var appID: String
+    /// Whether the producer has taken it away.
+    public var isGone: Bool
+    /// Counters.
+    public var counters: SurfaceCounters
+}

@@ -1,0 +1,560 @@
+import Descriptors
+import Logging
+import VMBridgeCore
+
+/// One virtual machine: takes its records, keeps its surfaces and buffers, and performs what their
+/// state machines decide on a presenter. Knows neither the transport nor the consumer.
+///
+/// Feedback gathers as values; the source takes it after each batch of events.
+package final class VMSession<P: Presenter> {
+    /// The VM's name on this host.
+    package let name: String
+    /// What the VM may take.
+    package let limits: VMLimits
+    /// The consumer's side.
+    package let presenter: P
+    let loop: EventLoop
+    let probe: DescriptorProbe
+    let gate: FenceGate
+    let logger: Logger
+    private let router: Router
+    var ledger = BufferLedger()
+    var surfaces = SlotTable<SurfaceSession>()
+    private var identifiers: [SurfaceKey: SurfaceID] = [:]
+    private var unimportable: [BufferID: Refusal] = [:]
+    private(set) var feedback: [BridgeRecord] = []
+    private var hiddenTimer: TimerID?
+    private var patienceTimer: TimerID?
+    private var isHiddenTimerArmed = false
+    private var retired: [SurfaceStatus] = []
+    private var logBucket = TokenBucket(rate: 5, now: 0)
+    /// Refusals so far, by reason.
+    package private(set) var refusals: [RefusalReason: UInt64] = [:]
+
+    /// How long a frame is kept without a compositor, nanoseconds.
+    package static var patience: UInt64 { 30_000_000_000 }
+    /// The beat at which hidden surfaces' frames end, nanoseconds.
+    package static var hiddenBeat: UInt64 { 100_000_000 }
+
+    /// A session without a producer.
+    package init(
+        name: String, limits: VMLimits, presenter: P, loop: EventLoop, probe: DescriptorProbe,
+        logger: Logger
+    ) {
+        self.name = name
+        self.limits = limits
+        self.presenter = presenter
+        self.loop = loop
+        self.probe = probe
+        self.logger = logger
+        gate = FenceGate(loop: loop)
+        router = Router(vmName: name)
+        feedback.reserveCapacity(64)
+        hiddenTimer = loop.makeTimer { [unowned self] now in self.hiddenBeat(now) }
+        patienceTimer = loop.makeTimer { [unowned self] _ in self.patienceEnded() }
+    }
+
+    /// Surfaces that the producer has and that count for its message rate.
+    package var mappedSurfaces: Int { identifiers.count }
+
+    /// The greeting's answer.
+    package func welcome(generation: UInt64) -> Welcome {
+        Welcome(
+            generation: generation, limits: limits, vmName: name, formats: presenter.formats)
+    }
+
+    // MARK: Producer
+
+    /// Takes a decoded record.
+    ///
+    /// - Parameters:
+    ///   - record: what it says.
+    ///   - header: where it stood; its descriptors are taken out of the bundle when it is accepted.
+    ///   - bundle: the datagram's descriptors.
+    package func receive(
+        _ record: ProducerRecord, _ header: RecordFrame, _ bundle: inout DescriptorBundle
+    ) {
+        do throws(Refusal) {
+            switch record {
+            case .frame(let frame): try accept(frame, header, &bundle)
+            case .bufferCreate(let key, let layout): try create(key, layout, header, &bundle)
+            case .bufferDestroy(let key):
+                if let freed = try ledger.destroy(key) { forget(freed) }
+            case .surfaceCreate(let key, let role, let isGraphics, let metadata):
+                try create(key, role, isGraphics, metadata)
+            case .surfaceUpdate(let key, let metadata): try update(key, metadata)
+            case .surfaceDestroy(let key):
+                let surface = try find(key)
+                identifiers[key] = nil
+                destroy(surface)
+            case .fenceSignal(let key, let sequence, let isError):
+                try signal(key, sequence, isError: isError)
+            case .hello:
+                throw Refusal(.badValue, "The greeting came already.")
+            }
+        } catch {
+            refuse(error, header, frame: Self.identity(of: record))
+        }
+    }
+
+    /// Tells the producer that a record is refused, and ends the use that it was about, if any.
+    package func refuse(
+        _ refusal: Refusal, _ header: RecordFrame,
+        frame: (buffer: BufferKey, sequence: FrameSequence)?
+    ) {
+        count(refusal, about: RecordType.name(header.type), object: header.object)
+        feedback.append(
+            .refused(
+                RefusedRecord(
+                    type: header.type, object: header.object,
+                    sequence: frame?.sequence ?? FrameSequence(0), refusal: refusal)))
+        guard let frame else { return }
+        let key = SurfaceKey(header.object)
+        if let id = identifiers[key], let surface = surfaces[id.slot] {
+            surface.machine.frameWasRefused()
+            surface.counters.refused += 1
+        }
+        feedback.append(.released(frame.buffer, key, frame.sequence, .refused))
+    }
+
+    /// The producer is gone: everything it had is let go of.
+    package func producerLeft() {
+        for slot in surfaces.slots {
+            if let surface = surfaces[slot] { destroy(surface) }
+        }
+        identifiers.removeAll()
+        for slot in surfaces.slots {
+            guard let surface = surfaces[slot] else { continue }
+            for use in ledger.uses(of: surface.id) { finish(use, .lost) }
+        }
+        for id in ledger.allBuffers {
+            if let key = ledger[id]?.key { _ = try? ledger.destroy(key) }
+            forget(id)
+        }
+        feedback.removeAll(keepingCapacity: true)
+    }
+
+    private static func identity(
+        of record: ProducerRecord
+    ) -> (buffer: BufferKey, sequence: FrameSequence)? {
+        if case .frame(let frame) = record { return (frame.buffer, frame.sequence) }
+        return nil
+    }
+
+    // MARK: Buffers
+
+    private func create(
+        _ key: BufferKey, _ layout: BufferLayout, _ header: RecordFrame,
+        _ bundle: inout DescriptorBundle
+    ) throws(Refusal) {
+        // Before the kernel is asked about its descriptors: a flood of records stays cheap.
+        try ledger.mayCreate(key, bytes: 0, limits: limits)
+        let range = header.firstDescriptor..<header.firstDescriptor + header.descriptorCount
+        let facts = try probe.facts(of: bundle, range)
+        let bytes = try BufferValidator.validate(layout, facts: facts, formats: presenter.formats)
+        let id = try ledger.create(key, size: layout.size, bytes: bytes, limits: limits)
+        presenter.addBuffer(
+            id, BufferMemory(layout: layout, bytes: bytes, from: &bundle, range))
+    }
+
+    private func forget(_ id: BufferID) {
+        unimportable[id] = nil
+        presenter.forgetBuffer(id)
+    }
+
+    // MARK: Surfaces
+
+    private func find(_ key: SurfaceKey) throws(Refusal) -> SurfaceSession {
+        guard let id = identifiers[key], let surface = surfaces[id.slot] else {
+            throw Refusal(.unknownObject, "There is no surface \(key).")
+        }
+        return surface
+    }
+
+    private func create(
+        _ key: SurfaceKey, _ role: SurfaceRole, _ isGraphics: Bool, _ metadata: SurfaceMetadata
+    ) throws(Refusal) {
+        guard identifiers[key] == nil else {
+            throw Refusal(.identifierInUse, "Surface \(key) exists.")
+        }
+        // Windows that are still being taken away count too, or a guest could pile them up.
+        guard surfaces.count < limits.surfaces else {
+            throw Refusal(
+                .tooManySurfaces, "\(limits.surfaces) surfaces are in use, the most allowed.")
+        }
+        let identity: WindowIdentity
+        switch router.route(role: role, isGraphics: isGraphics, metadata: metadata) {
+        case .show(let shown): identity = shown
+        case .refuse(let refusal): throw refusal
+        }
+        let properties = Self.properties(identity, metadata)
+        let surface = surfaces.insert {
+            SurfaceSession(
+                id: SurfaceID($0), key: key, metadata: metadata, properties: properties)
+        }.element
+        identifiers[key] = surface.id
+        if presenter.isReady { perform(surface.machine.map(), surface) }
+    }
+
+    private func update(_ key: SurfaceKey, _ metadata: SurfaceMetadata) throws(Refusal) {
+        let surface = try find(key)
+        surface.metadata.apply(metadata)
+        let properties = Self.properties(router.identity(surface.metadata), surface.metadata)
+        guard properties != surface.properties else { return }
+        surface.properties = properties
+        if surface.machine.phase != .unmapped { presenter.updateWindow(surface.id, properties) }
+    }
+
+    private static func properties(
+        _ identity: WindowIdentity, _ metadata: SurfaceMetadata
+    ) -> WindowProperties {
+        WindowProperties(
+            identity: identity, minimumSize: metadata.minimumSize ?? .zero,
+            maximumSize: metadata.maximumSize ?? .zero, opaqueRegion: metadata.opaqueRegion)
+    }
+
+    private func destroy(_ surface: SurfaceSession) {
+        guard !surface.isDetached else { return }
+        surface.isDetached = true
+        perform(surface.machine.destroy(), surface)
+        removeIfGone(surface)
+    }
+
+    private func removeIfGone(_ surface: SurfaceSession) {
+        guard surface.machine.phase == .gone else { return }
+        for use in ledger.uses(of: surface.id) { finish(use, .shown) }
+        retired.append(status(of: surface))
+        if retired.count > 64 { retired.removeFirst() }
+        surfaces.remove(surface.id.slot)
+    }
+
+    // MARK: Frames
+
+    private func accept(
+        _ record: FrameRecord, _ header: RecordFrame, _ bundle: inout DescriptorBundle
+    ) throws(Refusal) {
+        let surface = try find(record.surface)
+        guard let buffer = ledger.find(record.buffer), let size = ledger[buffer]?.size else {
+            throw Refusal(.unknownObject, "There is no buffer \(record.buffer).")
+        }
+        if let refusal = unimportable[buffer] { throw refusal }
+        let frame = try FrameValidator.validate(
+            record, bufferSize: size, last: surface.lastSequence)
+        let use = try ledger.begin(
+            buffer, surface: surface.id, key: surface.key, sequence: frame.sequence, limits: limits)
+        let now = loop.now()
+        do throws(Refusal) {
+            let waits = try startWaits(frame, use, buffer, header, &bundle, surface, now: now)
+            surface.lastSequence = frame.sequence
+            perform(
+                surface.machine.accept(
+                    Frame(
+                        frame, use: use, buffer: buffer, size: size, receivedAt: now, waits: waits)),
+                surface)
+        } catch {
+            // The use is told of by whoever refuses the record; here it only leaves the books.
+            gate.cancel(use)
+            presenter.cancelImage(use)
+            if let freed = ledger.end(use, .refused)?.freed { forget(freed) }
+            throw error
+        }
+    }
+
+    private func startWaits(
+        _ frame: FrameRecord, _ use: UseID, _ buffer: BufferID, _ header: RecordFrame,
+        _ bundle: inout DescriptorBundle, _ surface: SurfaceSession, now: UInt64
+    ) throws(Refusal) -> FrameWaits {
+        var waits: FrameWaits = []
+        switch frame.acquire {
+        case .none: break
+        case .syncFile:
+            guard let fence = bundle.take(header.firstDescriptor) else {
+                throw Refusal(.badDescriptor, "The acquire fence did not come with its record.")
+            }
+            try probe.requireSyncFile(fence.number)
+            surface.counters.fences += 1
+            if try gate.wait(use, fence: fence, deadline: now + limits.fenceLimit) {
+                waits.insert(.fence)
+                surface.counters.fencesHeld += 1
+            }
+        case .message:
+            gate.waitForMessage(use, deadline: now + limits.fenceLimit)
+            surface.counters.fences += 1
+            surface.counters.fencesHeld += 1
+            waits.insert(.fence)
+        case .implicit, .timelinePoint:
+            throw Refusal(.unsupported, "This acquire kind is reserved.")
+        }
+        if frame.targetTime > 0 {
+            gate.wait(use, until: now + frame.targetTime)
+            waits.insert(.time)
+        }
+        guard presenter.isReady else {
+            waits.insert(.importing)
+            return waits
+        }
+        switch presenter.reserveImage(use, of: buffer) {
+        case .ready: break
+        case .pending: waits.insert(.importing)
+        case .refused(let refusal): throw refusal
+        }
+        return waits
+    }
+
+    private func signal(
+        _ key: SurfaceKey, _ sequence: FrameSequence, isError: Bool
+    ) throws(Refusal) {
+        let surface = try find(key)
+        for use in surface.machine.uses where ledger[use]?.sequence == sequence {
+            if gate.message(use, isError: isError) { return }
+        }
+        throw Refusal(
+            .unknownObject, "No frame \(sequence) of surface \(key) waits for such a message.")
+    }
+
+    // MARK: Settling
+
+    /// Takes what gathered since the last batch: gate and presenter events, in that order.
+    package func settle() {
+        gate.takeEvents { handle($0) }
+        presenter.takeEvents { handle($0) }
+        presenter.flush()
+    }
+
+    /// Hands the gathered feedback over and forgets it.
+    package func takeFeedback(_ body: (BridgeRecord) -> Void) {
+        for index in feedback.indices { body(feedback[index]) }
+        feedback.removeAll(keepingCapacity: true)
+    }
+
+    private func handle(_ event: GateEvent) {
+        switch event {
+        case .open(let use, let wait):
+            guard let surface = surface(of: use) else { return }
+            perform(surface.machine.unblock(use, wait), surface)
+        case .failed(let use, let code):
+            let why = code == 0 ? "by the guest's word" : "with error \(code)"
+            fail(use, Refusal(.fenceFailed, "The acquire fence ended in failure, \(why)."))
+        case .timedOut(let use):
+            fail(
+                use,
+                Refusal(
+                    .fenceTimeout,
+                    "The acquire fence did not signal within \(limits.fenceLimit / 1_000_000) ms."))
+        }
+    }
+
+    private func surface(of use: UseID) -> SurfaceSession? {
+        ledger[use].flatMap { surfaces[$0.surface.slot] }
+    }
+
+    private func fail(_ use: UseID, _ refusal: Refusal) {
+        guard let known = ledger[use], let surface = surfaces[known.surface.slot] else { return }
+        count(refusal, about: "frame \(known.sequence) of surface", object: surface.key.value)
+        feedback.append(
+            .refused(
+                RefusedRecord(
+                    type: RecordType.frame, object: surface.key.value, sequence: known.sequence,
+                    refusal: refusal)))
+        perform(surface.machine.fail(use), surface)
+    }
+
+    private func handle(_ event: PresenterEvent) {
+        switch event {
+        case .frameCallback(let id): with(id) { perform($0.machine.frameCallback(), $0) }
+        case .released(let use):
+            if let surface = surface(of: use) { surface.machine.released(use) }
+            finish(use, .shown)
+        case .presented(let id, let sequence, let time, let refresh, let flags):
+            with(id) { presented($0, sequence, time, refresh, flags) }
+        case .discarded(let id, let sequence):
+            with(id) { feedback.append(.discarded($0.key, sequence)) }
+        case .imported(let use):
+            if let surface = surface(of: use) {
+                perform(surface.machine.unblock(use, .importing), surface)
+            }
+        case .importFailed(let use, let refusal): fail(use, refusal)
+        case .bufferRefused(let id, let refusal): refuse(id, refusal)
+        case .configured(let id, let configure, let serial):
+            with(id) { perform($0.machine.configured(configure, serial: serial), $0) }
+        case .closeRequested(let id): with(id) { perform($0.machine.closeRequested(), $0) }
+        case .windowGone(let id):
+            with(id) {
+                perform($0.machine.windowGone(), $0)
+                removeIfGone($0)
+            }
+        case .ready: presenterReady()
+        case .lost(let why): presenterLost(why)
+        case .formatsChanged: feedback.append(.formatsChanged(presenter.formats))
+        }
+    }
+
+    private func with(_ id: SurfaceID, _ body: (SurfaceSession) -> Void) {
+        if let surface = surfaces[id.slot] { body(surface) }
+    }
+
+    private func presented(
+        _ surface: SurfaceSession, _ sequence: FrameSequence, _ time: UInt64, _ refresh: UInt32,
+        _ flags: UInt32
+    ) {
+        surface.counters.presented += 1
+        guard !surface.isDetached else { return }
+        let received = surface.receipt(of: sequence)
+        feedback.append(
+            .presented(
+                surface.key,
+                PresentedRecord(
+                    sequence: sequence, time: time,
+                    latency: received == 0 || time < received ? 0 : time - received,
+                    refresh: refresh, flags: flags)))
+    }
+
+    private func refuse(_ id: BufferID, _ refusal: Refusal) {
+        guard let buffer = ledger[id] else { return }
+        unimportable[id] = refusal
+        count(refusal, about: "buffer", object: buffer.key.value)
+        feedback.append(
+            .refused(RefusedRecord(type: RecordType.bufferCreate, object: buffer.key.value, refusal: refusal)))
+    }
+
+    private func presenterReady() {
+        if let timer = patienceTimer { loop.disarm(timer) }
+        feedback.append(.formatsChanged(presenter.formats))
+        logger.info("\(name): \(presenter.name) is there")
+        for slot in surfaces.slots {
+            guard let surface = surfaces[slot] else { continue }
+            for frame in surface.machine.framesLackingImport {
+                switch presenter.reserveImage(frame.use, of: frame.buffer) {
+                case .ready: perform(surface.machine.unblock(frame.use, .importing), surface)
+                case .pending: break
+                case .refused(let refusal): fail(frame.use, refusal)
+                }
+            }
+            perform(surface.machine.map(), surface)
+        }
+    }
+
+    private func presenterLost(_ why: String) {
+        logger.warning("\(name): lost \(presenter.name): \(why); waiting for it to return")
+        unimportable.removeAll()
+        for slot in surfaces.slots {
+            guard let surface = surfaces[slot] else { continue }
+            perform(surface.machine.compositorLost(), surface)
+            let kept = surface.machine.uses
+            for use in ledger.uses(of: surface.id) where !kept.contains(use) {
+                finish(use, .lost)
+            }
+            removeIfGone(surface)
+        }
+        if let timer = patienceTimer { loop.arm(timer, after: Self.patience) }
+    }
+
+    private func patienceEnded() {
+        for slot in surfaces.slots {
+            if let surface = surfaces[slot] { perform(surface.machine.heldTooLong(), surface) }
+        }
+    }
+
+    private func hiddenBeat(_ now: UInt64) {
+        isHiddenTimerArmed = false
+        var isNeeded = false
+        for slot in surfaces.slots {
+            guard let surface = surfaces[slot] else { continue }
+            if surface.machine.isCallbackPending, now >= surface.committedAt + Self.hiddenBeat {
+                perform(surface.machine.silence(), surface)
+            }
+            perform(surface.machine.hiddenTick(), surface)
+            isNeeded = isNeeded || surface.machine.isCallbackPending || surface.machine.hasReadyFrame
+        }
+        if isNeeded { armHiddenTimer() }
+    }
+
+    private func armHiddenTimer() {
+        guard !isHiddenTimerArmed, let timer = hiddenTimer else { return }
+        isHiddenTimerArmed = true
+        loop.arm(timer, after: Self.hiddenBeat)
+    }
+
+    // MARK: Actions
+
+    private func perform(_ actions: SurfaceActions, _ surface: SurfaceSession) {
+        for index in 0..<actions.count {
+            switch actions[index] {
+            case .commit: commit(surface)
+            case .end(let use, let outcome): finish(use, outcome)
+            case .cancelWaits(let use): gate.cancel(use)
+            case .acknowledge(let serial): presenter.acknowledge(surface.id, serial: serial)
+            case .commitState: presenter.commitState(surface.id)
+            case .createWindow: presenter.createWindow(surface.id, surface.properties)
+            case .destroyWindow: presenter.destroyWindow(surface.id)
+            case .tellConfigure(let configure):
+                if !surface.isDetached { feedback.append(.configure(surface.key, configure)) }
+            case .tellDiscarded(let sequence):
+                if !surface.isDetached { feedback.append(.discarded(surface.key, sequence)) }
+            case .tellClose:
+                if !surface.isDetached { feedback.append(.close(surface.key)) }
+            }
+        }
+    }
+
+    private func commit(_ surface: SurfaceSession) {
+        guard let frame = surface.machine.current else { return }
+        presenter.commit(surface.id, frame)
+        let now = loop.now()
+        surface.committed(frame, now: now)
+        if surface.counters.size != frame.size || surface.counters.shown == 1 {
+            surface.counters.size = frame.size
+            surface.counters.importPath = presenter.importPath(of: frame.buffer)
+        }
+        armHiddenTimer()
+    }
+
+    private func finish(_ use: UseID, _ outcome: UseOutcome) {
+        let surface = surface(of: use)
+        guard let ended = ledger.end(use, outcome) else { return }
+        if outcome != .shown {
+            presenter.cancelImage(use)
+            surface?.counters.count(outcome)
+        }
+        feedback.append(.released(ended.buffer, ended.surface, ended.sequence, outcome))
+        if let freed = ended.freed { forget(freed) }
+    }
+
+    // MARK: Reports
+
+    private func count(_ refusal: Refusal, about what: String, object: UInt64) {
+        refusals[refusal.reason, default: 0] += 1
+        let now = loop.now()
+        // A guest chooses how often it is refused, not how long our log grows.
+        guard logBucket.isOpen(now: now) else { return }
+        logBucket.take(1, now: now)
+        logger.warning(
+            "\(name): refused \(what) \(object), \(refusal.reason.word): \(refusal.sentence)")
+    }
+
+    private func status(of surface: SurfaceSession) -> SurfaceStatus {
+        SurfaceStatus(
+            vm: name, surface: surface.key, title: surface.properties.identity.title,
+            appID: surface.properties.identity.appID, isGone: surface.isDetached,
+            counters: surface.counters)
+    }
+
+    /// All surfaces, those that are gone first.
+    package var status: [SurfaceStatus] {
+        retired + surfaces.slots.compactMap { surfaces[$0].map(status(of:)) }
+    }
+
+    /// Buffers, bytes and uses at the moment.
+    package var holdings: (buffers: Int, bytes: UInt64, uses: Int, waits: Int) {
+        (ledger.bufferCount, ledger.bytes, ledger.useCount, gate.count)
+    }
+
+    /// Ends the session and gives its timers back.
+    package func shutDown() {
+        producerLeft()
+        gate.shutDown()
+        presenter.shutDown()
+        if let timer = hiddenTimer { loop.remove(timer) }
+        if let timer = patienceTimer { loop.remove(timer) }
+    }
+}

@@ -1,0 +1,293 @@
+import Descriptors
+import Logging
+import VMBridgeCore
+
+/// One VM's socket of source-v1: listens, keeps one connection at a time, turns datagrams into records
+/// for the session and the session's feedback into datagrams.
+///
+/// Unsafe here: the kernel writes a datagram into one buffer of ours and reads one from another; both
+/// belong to this object and are lent for the call alone.
+package final class SocketSource<P: Presenter> {
+    /// Where feedback goes and records come from.
+    package let session: VMSession<P>
+    private let loop: EventLoop
+    private let logger: Logger
+    private var listener: SeqPacketListener
+    private var socket: SeqPacketSocket?
+    private var registration: Registration?
+    private var listening: Registration?
+    private var isGreeted = false
+    private var isEnding = false
+    private var generation: UInt64 = 0
+    private var input: [UInt8]
+    private var bundle = DescriptorBundle()
+    private var output = RecordWriter()
+    private var isOutputBlocked = false
+    private var isThrottled = false
+    private var bucket: TokenBucket
+    private var bucketTimer: TimerID?
+    private var listenTimer: TimerID?
+
+    /// Output that has gathered above this many bytes stops the reading: who does not listen is not
+    /// listened to.
+    private static var outputLimit: Int { 128 * 1024 }
+    /// Datagrams taken in one turn of the loop, so that no VM keeps it for itself.
+    private static var turn: Int { 16 }
+
+    /// Listens for the VM's producer.
+    ///
+    /// - Parameters:
+    ///   - path: of the socket; made with mode 0600.
+    ///   - session: the VM's.
+    package init(path: String, session: VMSession<P>) throws(KernelError) {
+        self.session = session
+        loop = session.loop
+        logger = session.logger
+        listener = try SeqPacketListener(path: path)
+        input = Array(repeating: 0, count: SourceProtocol.maximumDatagram)
+        bucket = TokenBucket(rate: session.limits.baseRate, now: session.loop.now())
+        listening = try loop.register(listener.number, .read) { [unowned self] _ in self.accept() }
+        bucketTimer = loop.makeTimer { [unowned self] _ in self.bucketRefilled() }
+        listenTimer = loop.makeTimer { [unowned self] _ in self.listenAgain() }
+    }
+
+    /// Whether a producer is connected.
+    package var isConnected: Bool { socket != nil }
+    /// Which connection it is, from 1; 0 before the first.
+    package var connectionNumber: UInt64 { generation }
+
+    // MARK: Connections
+
+    private func accept() {
+        for _ in 0..<Self.turn {
+            switch listener.accept() {
+            case .accepted(let socket): take(socket)
+            case .wouldBlock: return
+            case .turnedAway:
+                logger.warning("\(session.name): out of descriptors, a producer was turned away")
+            case .exhausted(let code): return pauseListening(code)
+            case .failed(let code): return pauseListening(code)
+            }
+        }
+    }
+
+    /// A listener left readable would spin the loop.
+    private func pauseListening(_ code: Int32) {
+        logger.error(
+            "\(session.name): cannot accept: \(KernelError.text(of: code)); trying again in a second")
+        guard let listening, let listenTimer else { return }
+        _ = try? loop.setInterest(listening, [])
+        loop.arm(listenTimer, after: 1_000_000_000)
+    }
+
+    private func listenAgain() {
+        if let listening { _ = try? loop.setInterest(listening, .read) }
+    }
+
+    private func take(_ new: consuming SeqPacketSocket) {
+        guard socket == nil else {
+            var writer = RecordWriter(capacity: 256)
+            writer.append(
+                .refused(
+                    RefusedRecord(
+                        type: 0, object: 0,
+                        refusal: Refusal(.busy, "Another producer is connected to this socket."))))
+            writer.bytes.withUnsafeBytes { _ = new.send($0, descriptor: nil) }
+            return
+        }
+        let number = new.number
+        do throws(KernelError) {
+            registration = try loop.register(number, .read) { [unowned self] in self.ready($0) }
+        } catch {
+            logger.error("\(session.name): cannot watch the producer's connection: \(error)")
+            return
+        }
+        socket = consume new
+        generation += 1
+        isGreeted = false
+        isEnding = false
+        isOutputBlocked = false
+        isThrottled = false
+        output.removeAll()
+        bucket = TokenBucket(rate: rate, now: loop.now())
+        logger.info("\(session.name): producer connected (generation \(generation))")
+    }
+
+    private func disconnect(_ why: String) {
+        guard socket != nil else { return }
+        if let registration { loop.remove(registration) }
+        registration = nil
+        socket = nil
+        if let bucketTimer { loop.disarm(bucketTimer) }
+        bundle.reset()
+        output.removeAll()
+        session.producerLeft()
+        logger.info("\(session.name): producer gone: \(why)")
+    }
+
+    // MARK: Input
+
+    private var rate: Int {
+        session.limits.baseRate + session.limits.ratePerSurface * session.mappedSurfaces
+    }
+
+    private func ready(_ readiness: Readiness) {
+        if readiness.contains(.writable) {
+            isOutputBlocked = false
+            flush()
+        }
+        guard !isReadingPaused else {
+            // A hang-up is told whatever the interest: nothing more can be answered then.
+            if readiness.contains(.hangUp) { disconnect("it hung up") }
+            return
+        }
+        if !readiness.isDisjoint(with: [.readable, .hangUp, .error]) { read() }
+    }
+
+    private var isReadingPaused: Bool {
+        isThrottled || isOutputBlocked && output.bytes.count > Self.outputLimit
+    }
+
+    private func read() {
+        for _ in 0..<Self.turn {
+            guard socket != nil, !isEnding else { return }
+            guard bucket.isOpen(now: loop.now()) else { return throttle() }
+            let result = input.withUnsafeMutableBytes { buffer in
+                socket?.receive(into: buffer, descriptors: &bundle) ?? .wouldBlock
+            }
+            switch result {
+            case .datagram(let count): take(datagram: count)
+            case .wouldBlock: return
+            case .closed: return disconnect("it closed the connection")
+            case .truncatedData:
+                end(Refusal(.truncated, "A datagram has at most 65536 bytes."))
+            case .tooManyDescriptors:
+                end(Refusal(.truncated, "A datagram carries at most 16 descriptors."))
+            case .truncatedDescriptors:
+                end(Refusal(.truncated, "The datagram's descriptors did not all arrive."))
+            case .failed(let code):
+                return disconnect("receiving failed: \(KernelError.text(of: code))")
+            }
+            if output.bytes.count > Self.outputLimit { return }
+        }
+    }
+
+    private func take(datagram count: Int) {
+        var walker = RecordWalker()
+        var records = 0
+        // The span is borrowed for each call anew, since handling a record may close the connection.
+        while socket != nil, !isEnding {
+            let header: RecordFrame
+            do throws(Refusal) {
+                guard
+                    let next = try walker.next(
+                        in: input.span.extracting(0..<count), descriptorCount: bundle.count)
+                else { break }
+                header = next
+            } catch {
+                end(error)
+                break
+            }
+            records += 1
+            handle(header, count)
+        }
+        bundle.reset()
+        bucket.take(max(records, 1), now: loop.now())
+    }
+
+    private func handle(_ header: RecordFrame, _ count: Int) {
+        let record: ProducerRecord
+        do throws(Refusal) {
+            record = try ProducerDecoder.decode(header, in: input.span.extracting(0..<count))
+        } catch {
+            guard isGreeted, !error.reason.endsConnection else {
+                return end(
+                    isGreeted || error.reason.endsConnection
+                        ? error : Refusal(.notGreeted, "The first record is a greeting."))
+            }
+            let identity = ProducerDecoder.frameIdentity(
+                header, in: input.span.extracting(0..<count))
+            return session.refuse(error, header, frame: identity)
+        }
+        if isGreeted {
+            session.receive(record, header, &bundle)
+        } else if case .hello(let producer) = record {
+            isGreeted = true
+            output.append(.welcome(session.welcome(generation: generation)))
+            logger.debug("\(session.name): greeted by \(producer ?? "a producer without a name")")
+        } else {
+            end(Refusal(.notGreeted, "The first record is a greeting."))
+        }
+    }
+
+    /// Tells the producer why, as far as its queue takes it, and closes after the batch.
+    private func end(_ refusal: Refusal) {
+        guard !isEnding else { return }
+        isEnding = true
+        logger.warning(
+            "\(session.name): closing the connection, \(refusal.reason.word): \(refusal.sentence)")
+        output.append(.refused(RefusedRecord(type: 0, object: 0, refusal: refusal)))
+    }
+
+    // MARK: Throttle
+
+    private func throttle() {
+        guard !isThrottled, let bucketTimer else { return }
+        isThrottled = true
+        updateInterest()
+        loop.arm(bucketTimer, after: max(bucket.delay(), 1_000_000))
+    }
+
+    private func bucketRefilled() {
+        isThrottled = false
+        updateInterest()
+    }
+
+    private func updateInterest() {
+        guard let registration else { return }
+        var interest: Interest = []
+        if !isReadingPaused { interest.insert(.read) }
+        if isOutputBlocked { interest.insert(.write) }
+        _ = try? loop.setInterest(registration, interest)
+    }
+
+    // MARK: Output
+
+    /// Takes the session's feedback and sends what the producer's queue takes. Called after each batch.
+    package func settle() {
+        session.settle()
+        let isListening = socket != nil && isGreeted
+        session.takeFeedback { if isListening { output.append($0) } }
+        bucket.setRate(rate, now: loop.now())
+        if socket != nil { flush() }
+        if isEnding { disconnect("refused") }
+    }
+
+    private func flush() {
+        while !output.isEmpty, !isOutputBlocked, socket != nil {
+            let count = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
+            let result = output.bytes.withUnsafeBytes { bytes in
+                socket?.send(
+                    UnsafeRawBufferPointer(rebasing: bytes[..<count]), descriptor: nil) ?? .closed
+            }
+            switch result {
+            case .sent: output.removeFirst(count)
+            case .wouldBlock: isOutputBlocked = true
+            case .closed: return disconnect("it closed the connection")
+            case .failed(let code):
+                return disconnect("sending failed: \(KernelError.text(of: code))")
+            }
+        }
+        updateInterest()
+    }
+
+    /// Closes the socket and ends the session.
+    package func shutDown() {
+        disconnect("the bridge ends")
+        if let listening { loop.remove(listening) }
+        listening = nil
+        if let bucketTimer { loop.remove(bucketTimer) }
+        if let listenTimer { loop.remove(listenTimer) }
+        session.shutDown()
+    }
+}

@@ -1,0 +1,52 @@
+/// Counts durations in buckets that grow with them: four to each doubling, so a percentile is right to
+/// about a fifth. A fixed table: recording allocates nothing.
+public struct LatencyHistogram: Sendable {
+    private var buckets: InlineArray<128, UInt32> = InlineArray(repeating: 0)
+    /// Durations recorded.
+    public private(set) var count: UInt64 = 0
+    private var sum: UInt64 = 0
+    /// The longest one, nanoseconds.
+    public private(set) var maximum: UInt64 = 0
+
+    /// Nothing recorded.
+    public init() {}
+
+    /// Records a duration in nanoseconds.
+    public mutating func record(_ nanoseconds: UInt64) {
+        buckets[LatencyHistogram.bucket(nanoseconds)] &+= 1
+        count &+= 1
+        sum &+= nanoseconds
+        maximum = max(maximum, nanoseconds)
+    }
+
+    /// Mean in nanoseconds; 0 when nothing was recorded.
+    public var mean: UInt64 { count == 0 ? 0 : sum / count }
+
+    /// The duration below which that share of all lies, nanoseconds; 0 when nothing was recorded.
+    public func percentile(_ share: Double) -> UInt64 {
+        let wanted = UInt64((Double(count) * share).rounded(.up))
+        guard wanted > 0 else { return 0 }
+        var seen: UInt64 = 0
+        for index in 0..<128 {
+            seen += UInt64(buckets[index])
+            if seen >= wanted { return min(LatencyHistogram.upperBound(index), maximum) }
+        }
+        return maximum
+    }
+
+    private static func bucket(_ value: UInt64) -> Int {
+        // Below 1 µs everything is one bucket; 2³¹ µs and more are the last one.
+        let microseconds = value / 1000
+        guard microseconds >= 4 else { return Int(microseconds) }
+        let exponent = 63 - microseconds.leadingZeroBitCount
+        let quarter = Int((microseconds >> UInt64(exponent - 2)) & 3)
+        return min((exponent - 1) * 4 + quarter, 127)
+    }
+
+    private static func upperBound(_ index: Int) -> UInt64 {
+        guard index >= 4 else { return UInt64(index + 1) * 1000 }
+        let exponent = index / 4 + 1
+        let quarter = UInt64(index % 4)
+        return ((4 + quarter + 1) << UInt64(exponent - 2)) * 1000
+    }
+}
