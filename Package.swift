@@ -23,12 +23,16 @@ let package = Package(
         .systemLibrary(name: "CPng", pkgConfig: "libpng"),
         .target(name: "CLinux"),
 
+        // The one owner type of a file descriptor, used by everything that touches one.
+        .target(name: "Descriptors", swiftSettings: strict),
+
         // Wayland: the generator, the plugin that runs it, the bindings and their run time.
         .executableTarget(name: "WaylandScanner", swiftSettings: strict),
         .plugin(
             name: "WaylandBindings", capability: .buildTool(), dependencies: ["WaylandScanner"]),
         .target(
-            name: "Wayland", dependencies: ["CWayland", "CLinux"], swiftSettings: strict,
+            name: "Wayland", dependencies: ["CWayland", "CLinux", "Descriptors"],
+            swiftSettings: strict,
             plugins: ["WaylandBindings"]),
 
         // The pure core, the library, the command.
@@ -36,7 +40,7 @@ let package = Package(
         .target(
             name: "VMBridge",
             dependencies: [
-                "VMBridgeCore", "Wayland", "CLinux", "CPng",
+                "VMBridgeCore", "Wayland", "Descriptors", "CLinux", "CPng",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
@@ -54,7 +58,8 @@ let package = Package(
             name: "WaylandTests", dependencies: ["Wayland"],
             swiftSettings: strict),
         .testTarget(
-            name: "VMBridgeTests", dependencies: ["VMBridge", "VMBridgeCore", "CLinux"],
+            name: "VMBridgeTests",
+            dependencies: ["VMBridge", "VMBridgeCore", "Descriptors", "CLinux"],
             swiftSettings: strict),
         .testTarget(
             name: "CommandTests", dependencies: ["vm-bridge", "VMBridge", "VMBridgeCore"],
