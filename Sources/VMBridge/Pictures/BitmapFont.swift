@@ -7,7 +7,7 @@ package enum BitmapFont {
 
     package enum Weight: Sendable {
         case regular
-        /// Every stroke one column wider, to the right.
+        /// Every stroke half a dot (at least a pixel) wider to the right; glyphs never touch.
         case bold
     }
 
@@ -84,9 +84,10 @@ extension PixelCanvas {
     private func drawGlyph(
         _ start: Int, x: Int, y: Int, word: UInt32, scale: Int, weight: BitmapFont.Weight
     ) {
+        let extra = weight == .bold ? max(1, scale / 2) : 0
+        let limit = BitmapFont.cellWidth * scale - 1
         for row in 0..<BitmapFont.cellHeight {
             var bits = BitmapFont.rows[start + row]
-            if weight == .bold { bits |= bits >> 1 }
             var column = 0
             while bits != 0 {
                 // Runs of marks are drawn as one rectangle.
@@ -94,9 +95,10 @@ extension PixelCanvas {
                 bits <<= UInt8(skip)
                 column += skip
                 let run = (~bits).leadingZeroBitCount
+                let end = min((column + run) * scale + extra, limit)
                 fill(
                     PixelRect(
-                        x: x + column * scale, y: y + row * scale, width: run * scale,
+                        x: x + column * scale, y: y + row * scale, width: end - column * scale,
                         height: scale), word)
                 bits = run < 8 ? bits << UInt8(run) : 0
                 column += run

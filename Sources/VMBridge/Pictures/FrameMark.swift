@@ -14,7 +14,7 @@ package enum FrameMark {
 
     /// Pixels that a cell is wide in a picture of this width; `nil` when a mark has no room.
     package static func cellWidth(pictureWidth: Int) -> Int? {
-        if pictureWidth >= 256 { return 4 }
+        if pictureWidth >= 512 { return 4 }
         if pictureWidth >= 128 { return 2 }
         return pictureWidth >= 32 ? 1 : nil
     }

@@ -25,12 +25,28 @@ package enum PNGFile {
             unlink(temporary)
             throw .file(path: temporary, operation: "fdopen", code: code)
         }
+        do throws(PictureError) {
+            try write(picture, to: file, path: path, fast: fast)
+        } catch {
+            unlink(temporary)
+            throw error
+        }
+        if rename(temporary, path) != 0 {
+            let code = errno
+            unlink(temporary)
+            throw .file(path: path, operation: "rename", code: code)
+        }
+    }
+
+    /// Writes a picture to an open stream and closes it, whatever happens. `path` is for errors.
+    static func write(
+        _ picture: Picture, to file: UnsafeMutablePointer<FILE>, path: String, fast: Bool
+    ) throws(PictureError) {
         var image = emptyImage()
         image.width = png_uint_32(picture.width)
         image.height = png_uint_32(picture.height)
         image.format = png_uint_32(PNG_FORMAT_FLAG_COLOR | PNG_FORMAT_FLAG_ALPHA)
         if fast { image.flags = png_uint_32(PNG_IMAGE_FLAG_FAST) }
-        errno = 0
         let written = picture.withPixels {
             png_image_write_to_stdio(&image, file, 0, $0.baseAddress, 0, nil)
         }
@@ -38,20 +54,9 @@ package enum PNGFile {
         png_image_free(&image)
         // A full disk may show only when the last bytes leave the buffer.
         let closed = fclose(file)
-        let closeCode = errno
-        if written == 0 {
-            unlink(temporary)
-            throw .png(path: path, reason: reason)
-        }
-        if closed != 0 {
-            unlink(temporary)
-            throw .file(path: temporary, operation: "close", code: closeCode)
-        }
-        if rename(temporary, path) != 0 {
-            let code = errno
-            unlink(temporary)
-            throw .file(path: path, operation: "rename", code: code)
-        }
+        let code = errno
+        guard written != 0 else { throw .png(path: path, reason: reason) }
+        guard closed == 0 else { throw .file(path: path, operation: "close", code: code) }
     }
 
     /// Reads a PNG of any kind as 8-bit RGBA with straight alpha.

@@ -15,6 +15,8 @@ package enum PictureError: Error, Equatable, CustomStringConvertible {
     /// The plane ends `end` bytes into memory that has `length`; `end` is `Int.max` where the sum
     /// has no room in 64 bits.
     case outOfBounds(plane: Int, end: Int, length: Int)
+    /// Rows that do not begin on multiples of four bytes, where pixels are drawn in place.
+    case misaligned(plane: Int)
     /// A system call on a file failed; `code` is errno.
     case file(path: String, operation: String, code: Int32)
     /// libpng refused; `reason` is its message.
@@ -35,6 +37,8 @@ package enum PictureError: Error, Equatable, CustomStringConvertible {
             "plane \(plane): offset \(offset) is below zero"
         case .outOfBounds(let plane, let end, let length):
             "plane \(plane) ends at byte \(end) of a buffer of \(length) bytes"
+        case .misaligned(let plane):
+            "plane \(plane): rows do not begin on multiples of 4 bytes"
         case .file(let path, let operation, let code):
             "\(path): \(operation): \(String(cString: strerror(code)))"
         case .png(let path, let reason):
