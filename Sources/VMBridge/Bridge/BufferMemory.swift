@@ -16,7 +16,8 @@ package final class BufferMemory {
     ///   - bundle: the datagram's descriptors; those of the range are taken out of it.
     ///   - range: positions of the record's own.
     package init(
-        layout: BufferLayout, bytes: UInt64, from bundle: inout DescriptorBundle, _ range: Range<Int>
+        layout: BufferLayout, bytes: UInt64, from bundle: inout DescriptorBundle,
+        _ range: Range<Int>
     ) {
         self.layout = layout
         self.bytes = bytes

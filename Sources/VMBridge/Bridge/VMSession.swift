@@ -414,7 +414,9 @@ package final class VMSession<P: Presenter> {
         unimportable[id] = refusal
         count(refusal, about: "buffer", object: buffer.key.value)
         feedback.append(
-            .refused(RefusedRecord(type: RecordType.bufferCreate, object: buffer.key.value, refusal: refusal)))
+            .refused(
+                RefusedRecord(
+                    type: RecordType.bufferCreate, object: buffer.key.value, refusal: refusal)))
     }
 
     private func presenterReady() {
@@ -464,7 +466,8 @@ package final class VMSession<P: Presenter> {
                 perform(surface.machine.silence(), surface)
             }
             perform(surface.machine.hiddenTick(), surface)
-            isNeeded = isNeeded || surface.machine.isCallbackPending || surface.machine.hasReadyFrame
+            isNeeded =
+                isNeeded || surface.machine.isCallbackPending || surface.machine.hasReadyFrame
         }
         if isNeeded { armHiddenTimer() }
     }

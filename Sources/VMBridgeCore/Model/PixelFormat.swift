@@ -145,4 +145,13 @@ public struct BufferLayout: Hashable, Sendable {
         self.isBottomUp = isBottomUp
         self.planes = planes
     }
+
+    /// Rows of a plane: fewer than the picture has where colour is subsampled.
+    public func rows(ofPlane index: Int) -> Int {
+        guard let info = PixelFormatInfo.of(format), index < info.planes.count else {
+            return Int(size.height)
+        }
+        let vertical = info.planes[index].vertical
+        return Int((UInt64(size.height) + UInt64(vertical) - 1) / UInt64(vertical))
+    }
 }

@@ -4,9 +4,6 @@ import VMBridgeCore
 
 /// One VM's socket of source-v1: listens, keeps one connection at a time, turns datagrams into records
 /// for the session and the session's feedback into datagrams.
-///
-/// Unsafe here: the kernel writes a datagram into one buffer of ours and reads one from another; both
-/// belong to this object and are lent for the call alone.
 package final class SocketSource<P: Presenter> {
     /// Where feedback goes and records come from.
     package let session: VMSession<P>
@@ -74,7 +71,8 @@ package final class SocketSource<P: Presenter> {
     /// A listener left readable would spin the loop.
     private func pauseListening(_ code: Int32) {
         logger.error(
-            "\(session.name): cannot accept: \(KernelError.text(of: code)); trying again in a second")
+            "\(session.name): cannot accept: \(KernelError.text(of: code)); trying again in a second"
+        )
         guard let listening, let listenTimer else { return }
         _ = try? loop.setInterest(listening, [])
         loop.arm(listenTimer, after: 1_000_000_000)
@@ -92,7 +90,7 @@ package final class SocketSource<P: Presenter> {
                     RefusedRecord(
                         type: 0, object: 0,
                         refusal: Refusal(.busy, "Another producer is connected to this socket."))))
-            writer.bytes.withUnsafeBytes { _ = new.send($0, descriptor: nil) }
+            _ = new.send(writer.bytes, count: writer.bytes.count)
             return
         }
         let number = new.number
@@ -152,10 +150,7 @@ package final class SocketSource<P: Presenter> {
         for _ in 0..<Self.turn {
             guard socket != nil, !isEnding else { return }
             guard bucket.isOpen(now: loop.now()) else { return throttle() }
-            let result = input.withUnsafeMutableBytes { buffer in
-                socket?.receive(into: buffer, descriptors: &bundle) ?? .wouldBlock
-            }
-            switch result {
+            switch socket?.receive(into: &input, descriptors: &bundle) ?? .wouldBlock {
             case .datagram(let count): take(datagram: count)
             case .wouldBlock: return
             case .closed: return disconnect("it closed the connection")
@@ -266,11 +261,7 @@ package final class SocketSource<P: Presenter> {
     private func flush() {
         while !output.isEmpty, !isOutputBlocked, socket != nil {
             let count = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
-            let result = output.bytes.withUnsafeBytes { bytes in
-                socket?.send(
-                    UnsafeRawBufferPointer(rebasing: bytes[..<count]), descriptor: nil) ?? .closed
-            }
-            switch result {
+            switch socket?.send(output.bytes, count: count) ?? .closed {
             case .sent: output.removeFirst(count)
             case .wouldBlock: isOutputBlocked = true
             case .closed: return disconnect("it closed the connection")

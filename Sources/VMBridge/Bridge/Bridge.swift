@@ -1,0 +1,47 @@
+import Logging
+import VMBridgeCore
+
+/// All VMs of one process on one loop, with one kind of presenter.
+final class Bridge<P: Presenter>: LoopHook {
+    private let loop: EventLoop
+    private var sources: [SocketSource<P>] = []
+
+    /// Makes a presenter, a session and a listening socket for each VM.
+    init(
+        _ configuration: BridgeConfiguration, loop: EventLoop, logger: Logger,
+        makePresenter: (_ vm: String) throws -> P
+    ) throws {
+        self.loop = loop
+        let probe = try DescriptorProbe()
+        for source in configuration.sources {
+            let session = VMSession(
+                name: source.vm, limits: configuration.limits,
+                presenter: try makePresenter(source.vm), loop: loop, probe: probe, logger: logger)
+            sources.append(try SocketSource(path: source.socketPath, session: session))
+            logger.info("\(source.vm): listening on \(source.socketPath)")
+        }
+        loop.addHook(self)
+    }
+
+    /// What gathered in a batch is settled once: presenter and producers hear of it together.
+    func loopDidDeliver() {
+        for source in sources { source.settle() }
+    }
+
+    var status: [VMStatus] {
+        sources.map { source in
+            let holdings = source.session.holdings
+            return VMStatus(
+                name: source.session.name, isConnected: source.isConnected,
+                generation: source.connectionNumber,
+                isPresenting: source.session.presenter.isReady, buffers: holdings.buffers,
+                bytes: holdings.bytes, uses: holdings.uses, refusals: source.session.refusals,
+                surfaces: source.session.status)
+        }
+    }
+
+    func shutDown() {
+        for source in sources { source.shutDown() }
+        sources.removeAll()
+    }
+}

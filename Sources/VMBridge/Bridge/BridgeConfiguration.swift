@@ -1,0 +1,97 @@
+import VMBridgeCore
+
+/// Where one VM's surfaces come from.
+public struct SourceSpecification: Sendable, Equatable {
+    /// The VM's name on this host: letters, digits, dot, dash, underscore; at most 64 bytes.
+    public var vm: String
+    /// Path of the unix socket that the bridge makes and the VM's producer connects to.
+    public var socketPath: String
+
+    /// A VM with a socket of its own.
+    public init(vm: String, socketPath: String) {
+        self.vm = vm
+        self.socketPath = socketPath
+    }
+
+    /// Reads "VM=socket:PATH".
+    ///
+    /// - Throws: `SpecificationError` with a sentence that says what is wrong and what is right.
+    public init(_ text: String) throws(SpecificationError) {
+        guard let equals = text.firstIndex(of: "="), equals != text.startIndex else {
+            throw SpecificationError("“\(text)” names no VM: write VM=socket:PATH")
+        }
+        let vm = String(text[..<equals])
+        guard vm.utf8.count <= 64, CleanText.identifier(vm) == vm else {
+            throw SpecificationError(
+                "“\(vm)” is no VM name: use up to 64 letters, digits, dots, dashes, underscores")
+        }
+        let rest = text[text.index(after: equals)...]
+        guard let colon = rest.firstIndex(of: ":") else {
+            throw SpecificationError("“\(rest)” names no kind of source: write \(vm)=socket:PATH")
+        }
+        let kind = rest[..<colon]
+        guard kind == "socket" else {
+            throw SpecificationError(
+                "“\(kind)” is no kind of source: this version knows “socket”, as in \(vm)=socket:PATH"
+            )
+        }
+        let path = String(rest[rest.index(after: colon)...])
+        guard !path.isEmpty else {
+            throw SpecificationError("\(vm)=socket: needs the path of the socket")
+        }
+        self.init(vm: vm, socketPath: path)
+    }
+}
+
+/// A specification that cannot be read.
+public struct SpecificationError: Error, CustomStringConvertible {
+    /// One sentence for people.
+    public var description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// What a bridge shows surfaces on.
+public enum Presentation: Sendable {
+    /// A compositor: the display's name, or nil for WAYLAND_DISPLAY's.
+    case wayland(display: String?)
+    /// No compositor at all.
+    case headless(HeadlessOptions)
+}
+
+/// Everything that a bridge is made from.
+public struct BridgeConfiguration: Sendable {
+    /// One entry for each VM.
+    public var sources: [SourceSpecification]
+    /// What to show on.
+    public var presentation: Presentation
+    /// What each VM may take.
+    public var limits = VMLimits()
+
+    /// A bridge for some VMs.
+    public init(sources: [SourceSpecification], presentation: Presentation) {
+        self.sources = sources
+        self.presentation = presentation
+    }
+}
+
+/// What a VM holds and did, in a report.
+public struct VMStatus: Sendable {
+    /// The VM's name.
+    public var name: String
+    /// Whether its producer is connected.
+    public var isConnected: Bool
+    /// Which connection it is, from 1.
+    public var generation: UInt64
+    /// Whether the consumer is there.
+    public var isPresenting: Bool
+    /// Buffers at the moment.
+    public var buffers: Int
+    /// Bytes imported at the moment.
+    public var bytes: UInt64
+    /// Uses that have not ended.
+    public var uses: Int
+    /// Refusals by reason.
+    public var refusals: [RefusalReason: UInt64]
+    /// Its surfaces, those that are gone first.
+    public var surfaces: [SurfaceStatus]
+}

@@ -1,0 +1,91 @@
+import Glibc
+import Logging
+import VMBridgeCore
+
+/// A running bridge: the library's front door.
+///
+/// Everything happens on the thread that calls `run()`. SIGINT and SIGTERM end it; SIGUSR1 calls
+/// `onReport`.
+public final class BridgeService: SignalHandler {
+    private enum Running {
+        case wayland(Bridge<WaylandPresenter>)
+        case headless(Bridge<HeadlessPresenter>)
+    }
+
+    /// The loop that everything runs on; for timers and descriptors of an embedding program.
+    public let loop: EventLoop
+    /// Called on SIGUSR1.
+    public var onReport: (() -> Void)?
+    private let logger: Logger
+    private let running: Running
+    private let capture: HeadlessCapture?
+    private var finalStatus: [VMStatus]?
+
+    /// Makes sockets and presenters; nothing is served before `run()`.
+    ///
+    /// - Throws: `KernelError` when a socket or the capture directory cannot be made.
+    public init(_ configuration: BridgeConfiguration, logger: Logger) throws {
+        self.logger = logger
+        let loop = try EventLoop()
+        self.loop = loop
+        // Peers hang up whenever they like; a write to them must not end us.
+        signal(SIGPIPE, SIG_IGN)
+        switch configuration.presentation {
+        case .headless(let options):
+            let capture = try options.captureDirectory.map(HeadlessCapture.init(directory:))
+            self.capture = capture
+            running = .headless(
+                try Bridge(configuration, loop: loop, logger: logger) { vm in
+                    HeadlessPresenter(
+                        vmName: vm, options: options, capture: capture, loop: loop, logger: logger)
+                })
+        case .wayland(let display):
+            capture = nil
+            running = .wayland(
+                try Bridge(configuration, loop: loop, logger: logger) { vm in
+                    try WaylandPresenter(display: display, vmName: vm, loop: loop, logger: logger)
+                })
+        }
+        try loop.watchSignals([SIGINT, SIGTERM, SIGUSR1], self)
+    }
+
+    /// Serves until `stop()` or a signal ends it, then closes everything.
+    public func run() throws {
+        defer { shutDown() }
+        try loop.run()
+    }
+
+    /// Ends `run()` after the current batch.
+    public func stop() { loop.stop() }
+
+    /// What every VM has and did; after the end, as it was then.
+    public var status: [VMStatus] {
+        if let finalStatus { return finalStatus }
+        return switch running {
+        case .wayland(let bridge): bridge.status
+        case .headless(let bridge): bridge.status
+        }
+    }
+
+    /// The last pictures of a headless bridge with a capture directory, by file name.
+    package var captured: [String: CapturedWindow] { capture?.windows ?? [:] }
+
+    /// A signal came.
+    public func signalArrived(_ number: Int32, sender: Int32) {
+        if number == SIGUSR1 {
+            onReport?()
+        } else {
+            logger.info("ending on signal \(number)")
+            stop()
+        }
+    }
+
+    private func shutDown() {
+        guard finalStatus == nil else { return }
+        finalStatus = status
+        switch running {
+        case .wayland(let bridge): bridge.shutDown()
+        case .headless(let bridge): bridge.shutDown()
+        }
+    }
+}

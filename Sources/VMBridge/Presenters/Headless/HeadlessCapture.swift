@@ -1,0 +1,75 @@
+import VMBridgeCore
+
+/// One surface's last picture, for a contact sheet.
+package struct CapturedWindow: Sendable {
+    /// The VM's name.
+    package var vm: String
+    /// Title as shown.
+    package var title: String
+    /// Sequence of the frame.
+    package var sequence: FrameSequence
+    /// The picture.
+    package var picture: Picture
+}
+
+/// Writes what a headless bridge shows: each surface's last frame as `VM-SLOT.png` and a line of JSON
+/// for each commit in `commits.jsonl`. Writing to files may wait for the disk; the headless mode takes
+/// that, the Wayland one writes nothing.
+package final class HeadlessCapture {
+    private let directory: String
+    private var log: FileWriter
+    private var line: [UInt8] = []
+    private var buffered: [UInt8] = []
+    /// The last picture of each surface that was kept, by file name.
+    package private(set) var windows: [String: CapturedWindow] = [:]
+
+    /// Makes the directory if it is not there and begins a new log in it.
+    package init(directory: String) throws(KernelError) {
+        self.directory = directory
+        try FileWriter.makeDirectory(directory)
+        log = try FileWriter(path: directory + "/commits.jsonl")
+        buffered.reserveCapacity(8192)
+    }
+
+    func log(
+        vm: String, _ properties: WindowProperties, _ frame: Frame, _ memory: BufferMemory,
+        slot: SlotIndex, now: UInt64
+    ) {
+        var object = JSONObject()
+        object.add("vm", vm)
+        object.add("window", "\(slot.index).\(slot.generation)")
+        object.add("title", properties.identity.title)
+        object.add("app_id", properties.identity.appID)
+        object.add("sequence", frame.sequence.value)
+        object.add("time_ns", now)
+        object.add("latency_ns", now - frame.receivedAt)
+        object.add("width", UInt64(frame.size.width))
+        object.add("height", UInt64(frame.size.height))
+        object.add("shown", frame.shownSize.description)
+        object.add("format", memory.layout.format.description)
+        object.add("modifier", memory.layout.modifier.description)
+        object.add("memory", memory.layout.memory == .dmaBuf ? "dma-buf" : "memfd")
+        object.add("damage_rectangles", UInt64(frame.damage.count))
+        object.add("damage_whole", frame.damage.isWhole)
+        buffered.append(contentsOf: object.text.utf8)
+        buffered.append(UInt8(ascii: "\n"))
+        if buffered.count > 8000 { flush() }
+    }
+
+    /// Writes out what the log holds back.
+    package func flush() {
+        log.write(buffered)
+        buffered.removeAll(keepingCapacity: true)
+    }
+
+    func keep(
+        vm: String, _ properties: WindowProperties, _ frame: Frame, _ memory: BufferMemory,
+        slot: SlotIndex
+    ) throws {
+        let picture = try memory.picture(of: frame)
+        let name = "\(CleanText.identifier(vm))-\(slot.index).png"
+        try PNGFile.write(picture, to: directory + "/" + name)
+        windows[name] = CapturedWindow(
+            vm: vm, title: properties.identity.title, sequence: frame.sequence, picture: picture)
+    }
+}

@@ -1,0 +1,62 @@
+import VMBridgeCore
+
+// Unsafe here: a guest's memory is mapped for the time of one conversion and read through pointers.
+// It cannot shrink under us: a dma-buf has a fixed size, a memfd is sealed (BufferValidator).
+
+extension BufferMemory {
+    /// The picture that a frame of this buffer shows: cropped, turned and scaled.
+    ///
+    /// Only once its acquire fence has signalled: beginning CPU access would wait for it.
+    package func picture(
+        of frame: Frame, kernel: some KernelBuffers = LinuxKernelBuffers()
+    ) throws -> Picture {
+        let format = try PixelFormat(fourcc: layout.format.rawValue)
+        var picture = try withPlanes(0, [], kernel: kernel) { planes throws(PictureError) in
+            try Picture(
+                format, width: Int(layout.size.width), height: Int(layout.size.height),
+                planes: planes, inverted: layout.isBottomUp, alpha: .straight)
+        }
+        if let crop = frame.crop {
+            picture = picture.cropped(
+                to: PixelRect(
+                    x: Int(crop.x), y: Int(crop.y), width: Int(crop.width),
+                    height: Int(crop.height)))
+        }
+        if frame.transform != .normal,
+            let transform = PictureTransform(rawValue: frame.transform.rawValue)
+        {
+            picture = picture.transformed(transform.inverse)
+        }
+        if let size = frame.destination {
+            picture = picture.scaledByArea(width: Int(size.width), height: Int(size.height))
+        }
+        return picture
+    }
+
+    /// Maps plane after plane and lends all of them at once.
+    private func withPlanes<Result>(
+        _ index: Int, _ planes: [PixelPlane], kernel: some KernelBuffers,
+        _ body: ([PixelPlane]) throws -> Result
+    ) throws -> Result {
+        guard index < layout.planes.count else { return try body(planes) }
+        let plane = layout.planes[index]
+        let rows = layout.rows(ofPlane: index)
+        // Validated: offset + stride × rows lies within the descriptor's memory.
+        let end = Int(plane.offset) + Int(plane.stride) * rows
+        let descriptor = descriptor(ofPlane: index)
+        if layout.memory == .dmaBuf { try kernel.synchronize(dmaBuf: descriptor, .begin(.read)) }
+        defer {
+            if layout.memory == .dmaBuf {
+                try? kernel.synchronize(dmaBuf: descriptor, .end(.read))
+            }
+        }
+        let mapped = try MappedMemory(descriptor, count: end)
+        return try mapped.withUnsafeBytes { bytes in
+            try withPlanes(
+                index + 1,
+                planes + [
+                    PixelPlane(bytes, offset: Int(plane.offset), stride: Int(plane.stride))
+                ], kernel: kernel, body)
+        }
+    }
+}

@@ -1,0 +1,199 @@
+import Logging
+import VMBridgeCore
+
+/// What a headless presenter is made with.
+public struct HeadlessOptions: Sendable {
+    /// Refreshes a second of the virtual output.
+    public var refreshRate: Double = 60
+    /// Size told to windows; zero lets each choose its own.
+    public var windowSize = Size.zero
+    /// Directory for each surface's last frame as PNG and the log of commits; nil for none.
+    public var captureDirectory: String?
+    /// The usual virtual output without a capture.
+    public init() {}
+}
+
+/// A consumer without a compositor: a virtual output that takes what was committed at each refresh,
+/// releases what it replaces, and reads pixels only to write a picture of them.
+package final class HeadlessPresenter: Presenter {
+    private struct Window {
+        var properties: WindowProperties
+        /// Committed, to be taken at the next refresh.
+        var committed: Frame?
+        /// Taken at a refresh before; held until the next one replaces it.
+        var shown: Frame?
+        /// The use of `shown` was ended by the session.
+        var isShownCancelled = false
+    }
+
+    private let vmName: String
+    private let loop: EventLoop
+    private let logger: Logger
+    private let interval: UInt64
+    private let windowSize: Size
+    private let capture: HeadlessCapture?
+    private var timer: TimerID?
+    private var isArmed = false
+    private var nextRefresh: UInt64
+    private var windows: [SurfaceID: Window] = [:]
+    private var memories: [BufferID: BufferMemory] = [:]
+    private var events: [PresenterEvent] = []
+    private var serial: UInt32 = 0
+
+    /// What can be shown: every format that can be turned into a picture, from either memory.
+    package let formats: [ImportableFormat] = PixelFormat.allCases.map {
+        ImportableFormat(
+            format: FourCC($0.rawValue), modifier: .linear,
+            memory: $0.planeCount == 1 ? 3 : ImportableFormat.bit(.dmaBuf))
+    }
+
+    /// A virtual output of one VM.
+    ///
+    /// - Parameter capture: shared by all VMs of a bridge; nil when nothing is to be written.
+    package init(
+        vmName: String, options: HeadlessOptions, capture: HeadlessCapture?, loop: EventLoop,
+        logger: Logger
+    ) {
+        self.vmName = vmName
+        self.loop = loop
+        self.logger = logger
+        self.capture = capture
+        interval = UInt64(1e9 / min(max(options.refreshRate, 0.1), 1000))
+        windowSize = options.windowSize
+        nextRefresh = loop.now()
+        events.reserveCapacity(32)
+        timer = loop.makeTimer { [unowned self] in self.refresh($0) }
+    }
+
+    package var isReady: Bool { true }
+    package var name: String { "the virtual output" }
+
+    package func importPath(of buffer: BufferID) -> String {
+        switch memories[buffer]?.layout.memory {
+        case .dmaBuf: "dma-buf, mapped for captures only"
+        case .memfd: "memfd, mapped for captures only"
+        case nil: "none"
+        }
+    }
+
+    // MARK: Buffers
+
+    package func addBuffer(_ id: BufferID, _ memory: BufferMemory) { memories[id] = memory }
+
+    package func forgetBuffer(_ id: BufferID) { memories[id] = nil }
+
+    package func reserveImage(_ use: UseID, of buffer: BufferID) -> ImageAnswer { .ready }
+
+    package func cancelImage(_ use: UseID) {
+        // A use that the session ended while the output holds it is not reported again.
+        for (id, window) in windows where window.shown?.use == use {
+            windows[id]?.isShownCancelled = true
+        }
+        for (id, window) in windows where window.committed?.use == use {
+            windows[id]?.committed = nil
+        }
+    }
+
+    // MARK: Windows
+
+    package func createWindow(_ id: SurfaceID, _ properties: WindowProperties) {
+        windows[id] = Window(properties: properties)
+        serial &+= 1
+        // 4 is xdg_toplevel's "activated".
+        events.append(
+            .configured(
+                id, ConfigureRecord(size: windowSize, states: 1 << 4), serial: serial))
+    }
+
+    package func updateWindow(_ id: SurfaceID, _ properties: WindowProperties) {
+        windows[id]?.properties = properties
+    }
+
+    package func acknowledge(_ id: SurfaceID, serial: UInt32) {}
+
+    package func commitState(_ id: SurfaceID) {}
+
+    package func commit(_ id: SurfaceID, _ frame: Frame) {
+        windows[id]?.committed = frame
+        if let capture, let window = windows[id], let memory = memories[frame.buffer] {
+            capture.log(
+                vm: vmName, window.properties, frame, memory, slot: id.slot, now: loop.now())
+        }
+        arm()
+    }
+
+    package func destroyWindow(_ id: SurfaceID) {
+        guard let window = windows.removeValue(forKey: id) else { return }
+        keepPicture(id, window)
+        if let shown = window.shown, !window.isShownCancelled {
+            events.append(.released(shown.use))
+        }
+        if let committed = window.committed { events.append(.released(committed.use)) }
+        events.append(.windowGone(id))
+    }
+
+    /// Writes every window's picture as it is now.
+    package func keepPictures() {
+        for (id, window) in windows { keepPicture(id, window) }
+    }
+
+    private func keepPicture(_ id: SurfaceID, _ window: Window) {
+        guard let capture, let frame = window.committed ?? window.shown,
+            let memory = memories[frame.buffer]
+        else { return }
+        do {
+            try capture.keep(vm: vmName, window.properties, frame, memory, slot: id.slot)
+        } catch {
+            logger.warning("\(vmName): no picture of \(window.properties.identity.title): \(error)")
+        }
+    }
+
+    // MARK: Refresh
+
+    private func arm() {
+        guard !isArmed, let timer else { return }
+        isArmed = true
+        let now = loop.now()
+        // Refreshes keep their beat, whoever commits when.
+        if nextRefresh <= now { nextRefresh += ((now - nextRefresh) / interval + 1) * interval }
+        loop.arm(timer, at: nextRefresh)
+    }
+
+    private func refresh(_ now: UInt64) {
+        isArmed = false
+        for id in windows.keys {
+            guard let window = windows[id], let frame = window.committed else { continue }
+            if let shown = window.shown, !window.isShownCancelled {
+                events.append(.released(shown.use))
+            }
+            windows[id]?.shown = frame
+            windows[id]?.committed = nil
+            windows[id]?.isShownCancelled = false
+            events.append(
+                .presented(
+                    id, frame.sequence, time: now, refresh: UInt32(clamping: interval), flags: 0))
+            events.append(.frameCallback(id))
+        }
+    }
+
+    package func takeEvents(_ body: (PresenterEvent) -> Void) {
+        var index = 0
+        while index < events.count {
+            body(events[index])
+            index += 1
+        }
+        events.removeAll(keepingCapacity: true)
+    }
+
+    package func flush() {}
+
+    package func shutDown() {
+        keepPictures()
+        capture?.flush()
+        if let timer { loop.remove(timer) }
+        timer = nil
+        windows.removeAll()
+        memories.removeAll()
+        events.removeAll()
+    }
+}

@@ -1,0 +1,152 @@
+import ArgumentParser
+import Glibc
+import Logging
+import VMBridge
+import VMBridgeCore
+
+/// The daemon.
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Show the surfaces of virtual machines as windows.",
+        discussion: """
+            For each --source the bridge makes a unix socket. Whatever speaks source-v1 on it (see
+            Protocols/source-v1.md; `vm-bridge produce` is one) becomes that VM's producer: each of its
+            surfaces is a window titled "[VM] title".
+
+            Without --headless the windows appear on the compositor that WAYLAND_DISPLAY names. If it
+            goes away the bridge waits for it and shows everything again.
+
+            EXAMPLES
+              vm-bridge run --source work=socket:/run/user/1000/work.sock
+              vm-bridge run --headless --capture out --source a=socket:/tmp/a.sock
+
+            EXIT STATUS
+              0 ended by a signal or --seconds   64 wrong usage
+              69 no compositor to connect to     74 a socket or file cannot be made
+            """)
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "A VM and where its surfaces come from; once for each VM.",
+            valueName: "VM=socket:PATH"))
+    var source: [String]
+
+    @Flag(name: .long, help: "Use no compositor: a virtual output takes the frames.")
+    var headless = false
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "With --headless: write each surface's last frame as PNG and a log of commits there.",
+            valueName: "DIR"))
+    var capture: String?
+
+    @Option(
+        name: .long, help: ArgumentHelp("With --headless: refreshes a second.", valueName: "HZ"))
+    var refresh: Double = 60
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Compositor to connect to, instead of WAYLAND_DISPLAY's.", valueName: "NAME"))
+    var display: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("How long a frame's fence is waited for.", valueName: "MILLISECONDS"))
+    var fenceLimit: UInt64 = 2000
+
+    @Option(name: .long, help: ArgumentHelp("End by itself after so long.", valueName: "SECONDS"))
+    var seconds: Double?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Write the state as JSON at the end and on SIGUSR1.", valueName: "FILE"))
+    var report: String?
+
+    @Flag(name: .shortAndLong, help: "Say more.")
+    var verbose = false
+
+    func validate() throws {
+        for text in source {
+            do {
+                _ = try SourceSpecification(text)
+            } catch {
+                throw ValidationError(error.description)
+            }
+        }
+        let names = source.compactMap { $0.split(separator: "=").first }
+        guard Set(names).count == names.count else {
+            throw ValidationError("A VM is named twice: each has one --source.")
+        }
+        guard headless || capture == nil else {
+            throw ValidationError("--capture needs --headless: a compositor's windows are its own.")
+        }
+        guard (0.1...1000).contains(refresh) else {
+            throw ValidationError("--refresh goes from 0.1 to 1000.")
+        }
+        guard (1...600_000).contains(fenceLimit) else {
+            throw ValidationError("--fence-limit goes from 1 to 600000 milliseconds.")
+        }
+    }
+
+    func run() throws {
+        let logger = StandardErrorLog.logger(level: verbose ? .debug : .info)
+        if !headless, display == nil, getenv("WAYLAND_DISPLAY") == nil,
+            getenv("WAYLAND_SOCKET") == nil
+        {
+            logger.error(
+                "no compositor: WAYLAND_DISPLAY is not set. Start it inside a Wayland session, name one with --display, or use --headless."
+            )
+            throw ExitCode(69)
+        }
+        let service: BridgeService
+        do {
+            raiseDescriptorLimit(logger)
+            service = try BridgeService(try bridgeConfiguration(), logger: logger)
+        } catch {
+            logger.error("cannot start: \(error)")
+            throw ExitCode(74)
+        }
+        service.onReport = { write(service.status, logger) }
+        if let seconds {
+            let timer = service.loop.makeTimer { _ in service.stop() }
+            service.loop.arm(timer, after: UInt64(max(seconds, 0) * 1e9))
+        }
+        try service.run()
+        write(service.status, logger)
+        for line in StatusReport.lines(service.status) { print(line) }
+    }
+
+    private func bridgeConfiguration() throws -> BridgeConfiguration {
+        var options = HeadlessOptions()
+        options.refreshRate = refresh
+        options.captureDirectory = capture
+        var configuration = BridgeConfiguration(
+            sources: try source.map { try SourceSpecification($0) },
+            presentation: headless ? .headless(options) : .wayland(display: display))
+        configuration.limits.fenceLimit = fenceLimit * 1_000_000
+        return configuration
+    }
+
+    private func write(_ status: [VMStatus], _ logger: Logger) {
+        guard let report else { return }
+        do {
+            try FileWriter.write(StatusReport.json(status) + "\n", to: report)
+        } catch {
+            logger.error("no report: \(error)")
+        }
+    }
+}
+
+/// Each VM may hold hundreds of descriptors; the usual soft limit of 1024 is meant for programs that
+/// use select(2).
+func raiseDescriptorLimit(_ logger: Logger) {
+    do {
+        _ = try DescriptorLimit.raise()
+    } catch {
+        logger.warning("the limit on open descriptors stays as it is: \(error)")
+    }
+}
