@@ -1,0 +1,95 @@
+import CLinux
+import Descriptors
+import Glibc
+import Testing
+
+@testable import VMBridge
+
+// The [kernel] tier runs on any plain Linux machine, without /dev/udmabuf, heaps, vgem or a GPU. Calls to those are tested here for numbers, layouts
+// and error texts only; the [vm] tier runs them for real.
+//
+// Descriptor counts, limits and signals belong to the whole process, and other suites run beside these: whatever depends on them runs in
+// a process of its own (an exit test).
+
+/// Runs `body` and fails unless as many descriptors of each kind are open after it as before.
+func withoutLeaks(_ body: () throws -> Void) throws {
+    // The first census may make descriptors of the run time's own.
+    _ = DescriptorCensus.take()
+    let before = try #require(DescriptorCensus.take())
+    try body()
+    let after = try #require(DescriptorCensus.take())
+    #expect(after == before)
+}
+
+/// An empty directory of its own, removed afterwards.
+func withDirectory(_ body: (String) throws -> Void) throws {
+    var template = Array("/tmp/vmb-test-XXXXXX".utf8CString)
+    let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) }
+    let path = String(cString: try #require(made))
+    defer {
+        if let directory = vmb_directory_open(path) {
+            while let entry = vmb_directory_next(directory) {
+                _ = unlink("\(path)/\(String(cString: entry))")
+            }
+            vmb_directory_close(directory)
+        }
+        _ = rmdir(path)
+    }
+    try body(path)
+}
+
+/// Both ends of a pipe; the reading end tells whether somebody still has the writing one.
+struct Pipe: ~Copyable {
+    let reading: OwnedDescriptor
+    private(set) var writing: OwnedDescriptor
+
+    init() throws {
+        var ends: [Int32] = [-1, -1]
+        let made = pipe(&ends)
+        try #require(made == 0)
+        reading = OwnedDescriptor(owning: ends[0])
+        writing = OwnedDescriptor(owning: ends[1])
+    }
+
+    mutating func closeWriting() { writing = .none }
+}
+
+/// Whether all writing ends of a pipe are closed.
+func isHungUp(_ readingEnd: Int32) -> Bool { vmb_poll_now(readingEnd) & Int32(POLLHUP) != 0 }
+
+extension SeqPacketSocket {
+    /// Sends text, with descriptors.
+    func send(text: String, _ descriptors: [Int32] = []) -> SendResult {
+        Array(text.utf8).withUnsafeBytes { bytes in
+            descriptors.withUnsafeBufferPointer { send(bytes, descriptors: $0) }
+        }
+    }
+
+    /// Receives into a buffer of `room` bytes; the text if a datagram came.
+    func receive(room: Int, _ bundle: inout DescriptorBundle) -> (ReceiveResult, String) {
+        var buffer = [UInt8](repeating: 0, count: room)
+        let result = buffer.withUnsafeMutableBytes { receive(into: $0, descriptors: &bundle) }
+        guard case .datagram(let count) = result else { return (result, "") }
+        return (result, String(decoding: buffer.prefix(count), as: UTF8.self))
+    }
+}
+
+/// Two connected sockets.
+func makePair(
+    _ body: (borrowing SeqPacketSocket, borrowing SeqPacketSocket) throws -> Void
+) throws {
+    var pair = try SeqPacketPair()
+    guard let first = pair.takeFirst(), let second = pair.takeSecond() else {
+        Issue.record("a new pair has two ends")
+        return
+    }
+    try body(first, second)
+}
+
+/// The errno that `body` fails with, nil if it does not.
+func code(_ body: () throws(KernelError) -> Void) -> Int32? {
+    do {
+        try body()
+        return nil
+    } catch { return error.code }
+}
