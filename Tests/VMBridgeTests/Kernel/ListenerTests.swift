@@ -90,12 +90,18 @@ import Testing
             let stream = OwnedDescriptor(owning: socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0))
             #expect(vmb_socket_bind(stream.number, path) == 0)
             #expect(vmb_socket_listen(stream.number, 1) == 0)
-            #expect(code { () throws(KernelError) in _ = try SeqPacketListener(path: path) } == EADDRINUSE)
+            #expect(
+                code { () throws(KernelError) in _ = try SeqPacketListener(path: path) }
+                    == EADDRINUSE)
             let full = "\(directory)/full"
             let listener = try SeqPacketListener(path: full, backlog: 0)
             let waiting = try SeqPacketSocket(connectingTo: full)
-            #expect(code { () throws(KernelError) in _ = try SeqPacketSocket(connectingTo: full) } == EAGAIN)
-            #expect(code { () throws(KernelError) in _ = try SeqPacketListener(path: full) } == EADDRINUSE)
+            #expect(
+                code { () throws(KernelError) in _ = try SeqPacketSocket(connectingTo: full) }
+                    == EAGAIN)
+            #expect(
+                code { () throws(KernelError) in _ = try SeqPacketListener(path: full) }
+                    == EADDRINUSE)
             #expect(waiting.number >= 0 && listener.number >= 0)
         }
     }
