@@ -15,7 +15,7 @@ public final class LoopWaker: @unchecked Sendable {
     /// Makes the loop call its wake handlers soon. Never waits.
     public func wake() {
         // The write fails only when the counter is full, and then the loop is due to wake anyway.
-        _ = eventfd_write_one(number)
+        _ = withUnsafeBytes(of: UInt64(1)) { write(number, $0.baseAddress, $0.count) }
     }
 
     /// Takes all pending wake-ups.
@@ -23,8 +23,4 @@ public final class LoopWaker: @unchecked Sendable {
         var count: UInt64 = 0
         _ = withUnsafeMutableBytes(of: &count) { read(number, $0.baseAddress, $0.count) }
     }
-}
-
-private func eventfd_write_one(_ number: Int32) -> Int {
-    withUnsafeBytes(of: UInt64(1)) { write(number, $0.baseAddress, $0.count) }
 }

@@ -17,7 +17,7 @@ struct TimerHeap {
     private var armed: UInt64 = 0
 
     /// The deadline of the timer that fires next.
-    var earliest: UInt64? { heap.first.map { slots[Int($0)].deadline } }
+    var earliest: UInt64? { heap.isEmpty ? nil : slots[Int(heap[0])].deadline }
 
     /// How many timers are armed.
     var count: Int { heap.count }
@@ -65,9 +65,11 @@ struct TimerHeap {
 
     /// Disarms and returns the earliest timer if its deadline is not after `now`.
     mutating func popDue(_ now: UInt64) -> (timer: TimerID, handler: any TimerHandler)? {
-        guard let slot = heap.first, slots[Int(slot)].deadline <= now,
-            let handler = slots[Int(slot)].handler
+        // Not `first`: unspecialised (debug builds), its accessor allocates.
+        guard !heap.isEmpty, slots[Int(heap[0])].deadline <= now,
+            let handler = slots[Int(heap[0])].handler
         else { return nil }
+        let slot = heap[0]
         removeFromHeap(at: 0)
         return (TimerID(slot: slot, generation: slots[Int(slot)].generation), handler)
     }
