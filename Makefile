@@ -29,9 +29,7 @@ check: ## layout, imports between targets, unsafe code, scripts
 	@tools/check
 
 vm-smoke: release ## real dma-bufs and fences through the program into weston 14, in the test machine
-	@Tests/vm/prepare
-	@Tests/vm/run boot
-	@Tests/vm/run -t 240 smoke
+	@Tests/vm/run-all
 
 vm-shell: ## a shell in the test machine, with the programs of out/release in /share/bin
 	@Tests/vm/prepare

@@ -16,7 +16,7 @@ root_packages="weston sway labwc wayland-utils wayland-protocols grim netpbm
     libgl1-mesa-dri libegl1 libegl-mesa0 libgles2 libgbm1 xkb-data fonts-dejavu-core
     libwayland-client0 libpng16-16t64 libstdc++6 kmod procps strace"
 
-cache=${VMBRIDGE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vm-bridge}
+cache=${VMBRIDGE_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set, nor is VMBRIDGE_CACHE}/.cache}/vm-bridge}
 
 digest() { sha256sum | cut -c 1-12; }
 
