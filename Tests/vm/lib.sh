@@ -104,7 +104,7 @@ screenshot() {
     local directory status=0
     directory=$(mktemp -d)
     (cd "$directory" && timeout 30 weston-screenshooter) || status=$?
-    [ $status = 0 ] && mv "$directory"/*.png "$1"
+    [ $status = 0 ] && cp "$directory"/*.png "$1"
     status=$?
     rm -rf "$directory"
     return $status

@@ -23,6 +23,6 @@ digest() { sha256sum | cut -c 1-12; }
 kernel_dir=$cache/kernel-$(printf '%s' "1 $kernel_packages" | digest)
 root_dir=$cache/root-$(printf '%s' "1 $root_suite $root_packages" | digest)
 initramfs=$cache/initramfs-$({
-    printf '%s' "1 $kernel_dir $boot_modules / $test_modules"
+    printf "%s" "1 ${kernel_dir##*/} $boot_modules / $test_modules"
     cat "$(dirname "${BASH_SOURCE[0]}")/init"
 } | digest).cpio.gz
