@@ -1,0 +1,43 @@
+# The entry points. Each says what it does; the work is in tools/ and Tests/vm/.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo build release test check vm-smoke vm-shell bench clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
+		printf 'make %-10s %s\n' "$$name" "$$what"; done
+
+demo: ## two pretend VMs, first without a compositor, then in a private weston (DEMO_FLAGS=… for more)
+	@tools/setup build demo
+	swift build -c release --product vm-bridge
+	"$$(swift build -c release --show-bin-path)/vm-bridge" demo $(DEMO_FLAGS)
+
+build: ## build the program and its tests (debug)
+	@tools/setup build
+	swift build --build-tests
+
+release: ## build the stripped program into out/release
+	@tools/setup build
+	tools/build-release
+
+test: ## run every test: checks, Swift tests, test machine; logs in out/test
+	@tools/test
+
+check: ## layout, imports between targets, unsafe code, scripts
+	@tools/setup build test
+	@tools/check
+
+vm-smoke: release ## real dma-bufs and fences through the program into weston 14, in the test machine
+	@Tests/vm/run-all
+
+vm-shell: ## a shell in the test machine, with the programs of out/release in /share/bin
+	@Tests/vm/prepare
+	@Tests/vm/run -i
+
+bench: ## instructions, system calls and allocations per frame, beside a bare C client
+	@tools/setup build test
+	Benchmarks/run
+
+clean: ## delete what was built here (the test machine's parts stay in their cache)
+	rm -rf .build out

@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # read by prepare and run, which source this file
+# What the test machine is made of. Its hash names the cached parts, so a change here rebuilds them.
+
+# The kernel must have udmabuf, the system heap, sync_file and vgem: Debian's 6.12 generic flavour
+# has them all, 6.1 lacks udmabuf, the cloud flavours lack DRM and sync_file.
+kernel_packages="linux-image-6.12-amd64 linux-image-amd64"
+# Loaded by init before the root can be mounted.
+boot_modules="9pnet_virtio 9p overlay virtio_rng"
+# Put into /modules of the machine, loaded by a test that wants them (load_module in lib.sh).
+test_modules="vgem virtio_gpu"
+
+# weston 14 and Mesa 25: the first Debian release whose software renderer imports dma-bufs.
+root_suite=trixie
+root_packages="weston sway labwc wayland-utils wayland-protocols grim netpbm
+    libgl1-mesa-dri libegl1 libegl-mesa0 libgles2 libgbm1 xkb-data fonts-dejavu-core
+    libwayland-client0 libpng16-16t64 libstdc++6 kmod procps strace"
+
+cache=${VMBRIDGE_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set, nor is VMBRIDGE_CACHE}/.cache}/vm-bridge}
+
+digest() { sha256sum | cut -c 1-12; }
+
+kernel_dir=$cache/kernel-$(printf '%s' "1 $kernel_packages" | digest)
+root_dir=$cache/root-$(printf '%s' "1 $root_suite $root_packages" | digest)
+initramfs=$cache/initramfs-$({
+    printf "%s" "1 ${kernel_dir##*/} $boot_modules / $test_modules"
+    cat "$(dirname "${BASH_SOURCE[0]}")/init"
+} | digest).cpio.gz
