@@ -91,7 +91,7 @@ private final class Demo {
     private let service: BridgeService
     private let directory: String
     private let buffer: String
-    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private let isTerminal = StandardError.isTerminal
     private var children: [ChildProcess] = []
 
     init(headless: Bool, buffer: String, logger: Logger) throws {
@@ -138,7 +138,7 @@ private final class Demo {
         service.loop.arm(timer, after: 500_000_000)
         try service.run()
         for child in children { child.end() }
-        if isTerminal { fputs("\n", stderrStream) }
+        if isTerminal { StandardError.write("\n") }
     }
 
     private func showProgress(_ elapsed: Double, of seconds: Double) {
@@ -147,7 +147,7 @@ private final class Demo {
         let line =
             "demo: \(Int(elapsed.rounded())) of \(Int(seconds.rounded())) s, "
             + "\(surfaces.count) windows, \(frames) frames"
-        fputs(isTerminal ? "\r\(line)  " : "\(line)\n", stderrStream)
+        StandardError.write(isTerminal ? "\r\(line)  " : "\(line)\n")
     }
 
     var summary: [String] { service.status.flatMap(\.surfaces).map(StatusReport.line) }
@@ -175,10 +175,3 @@ private final class Demo {
         .accent(seed: vm == guests[0].name ? 1 : 4)
     }
 }
-
-/// C's stderr is a global variable, which Swift 6 refuses to read.
-nonisolated(unsafe) private let stderrStream: UnsafeMutablePointer<FILE>? = {
-    let stream = fdopen(STDERR_FILENO, "w")
-    setvbuf(stream, nil, _IONBF, 0)
-    return stream
-}()

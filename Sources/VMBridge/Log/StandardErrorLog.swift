@@ -1,4 +1,3 @@
-import Glibc
 import Logging
 
 /// Writes log lines to standard error, "vm-bridge: warning: …", one write each. Text of guests is clean
@@ -39,14 +38,6 @@ public struct StandardErrorLog: LogHandler {
             }
         }
         line += "\n"
-        fputs(line, Self.standardError)
+        StandardError.write(line)
     }
-
-    // C's `stderr` is a global variable, which Swift 6 refuses to read; a stream of our own on the
-    // same descriptor is as good, unbuffered.
-    nonisolated(unsafe) private static let standardError: UnsafeMutablePointer<FILE>? = {
-        let stream = fdopen(STDERR_FILENO, "w")
-        setvbuf(stream, nil, _IONBF, 0)
-        return stream
-    }()
 }
