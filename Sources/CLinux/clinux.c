@@ -143,6 +143,7 @@ int vmb_epoll_wait(int epoll, struct vmb_epoll_event *events, int capacity, int 
     RESULT(epoll_wait(epoll, (struct epoll_event *)events, capacity, milliseconds));
 }
 
+int vmb_pipe(int ends[2]) { RESULT(pipe2(ends, O_CLOEXEC)); }
 int vmb_eventfd(unsigned int initial) { RESULT(eventfd(initial, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int vmb_timerfd(void) { RESULT(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }

@@ -45,6 +45,7 @@ int vmb_epoll_wait(int epoll, struct vmb_epoll_event *events, int capacity, int 
 // MARK: eventfd, timerfd, signalfd
 
 /// Non-blocking, close-on-exec.
+int vmb_pipe(int ends[2]);
 int vmb_eventfd(unsigned int initial);
 /// CLOCK_MONOTONIC, non-blocking, close-on-exec.
 int vmb_timerfd(void);

@@ -13,11 +13,13 @@ final class Bridge<P: Presenter>: LoopHook {
     ) throws {
         self.loop = loop
         let probe = try DescriptorProbe()
+        let reaper = try DescriptorReaper()
         for source in configuration.sources {
             let session = VMSession(
                 name: source.vm, limits: configuration.limits,
                 presenter: try makePresenter(source.vm), loop: loop, probe: probe, logger: logger)
-            sources.append(try SocketSource(path: source.socketPath, session: session))
+            sources.append(
+                try SocketSource(path: source.socketPath, session: session, reaper: reaper))
             logger.info("\(source.vm): listening on \(source.socketPath)")
         }
         loop.addHook(self)

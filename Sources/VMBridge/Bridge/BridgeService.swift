@@ -6,7 +6,7 @@ import VMBridgeCore
 ///
 /// Everything happens on the thread that calls `run()`. SIGINT and SIGTERM end it; SIGUSR1 calls
 /// `onReport`.
-public final class BridgeService: SignalHandler {
+public final class BridgeService {
     private enum Running {
         case wayland(Bridge<WaylandPresenter>)
         case headless(Bridge<HeadlessPresenter>)
@@ -16,7 +16,7 @@ public final class BridgeService: SignalHandler {
     public let loop: EventLoop
     /// Called on SIGUSR1.
     public var onReport: (() -> Void)?
-    private let logger: Logger
+    private let signals = SignalRelay()
     private let running: Running
     private let capture: HeadlessCapture?
     private var finalStatus: [VMStatus]?
@@ -25,9 +25,10 @@ public final class BridgeService: SignalHandler {
     ///
     /// - Throws: `KernelError` when a socket or the capture directory cannot be made.
     public init(_ configuration: BridgeConfiguration, logger: Logger) throws {
-        self.logger = logger
         let loop = try EventLoop()
         self.loop = loop
+        // Before any thread starts: a signal goes to whichever thread does not block it.
+        try loop.watchSignals([SIGINT, SIGTERM, SIGUSR1], signals)
         // Peers hang up whenever they like; a write to them must not end us.
         signal(SIGPIPE, SIG_IGN)
         switch configuration.presentation {
@@ -46,7 +47,14 @@ public final class BridgeService: SignalHandler {
                     try WaylandPresenter(display: display, vmName: vm, loop: loop, logger: logger)
                 })
         }
-        try loop.watchSignals([SIGINT, SIGTERM, SIGUSR1], self)
+        signals.onSignal = { [unowned self] number in
+            if number == SIGUSR1 {
+                onReport?()
+            } else {
+                logger.info("ending on signal \(number)")
+                stop()
+            }
+        }
     }
 
     /// Serves until `stop()` or a signal ends it, then closes everything.
@@ -70,16 +78,6 @@ public final class BridgeService: SignalHandler {
     /// The last pictures of a headless bridge with a capture directory, by file name.
     package var captured: [String: CapturedWindow] { capture?.windows ?? [:] }
 
-    /// A signal came.
-    public func signalArrived(_ number: Int32, sender: Int32) {
-        if number == SIGUSR1 {
-            onReport?()
-        } else {
-            logger.info("ending on signal \(number)")
-            stop()
-        }
-    }
-
     private func shutDown() {
         guard finalStatus == nil else { return }
         finalStatus = status
@@ -88,4 +86,11 @@ public final class BridgeService: SignalHandler {
         case .headless(let bridge): bridge.shutDown()
         }
     }
+}
+
+/// Passes signals on, once there is somebody to pass them to.
+private final class SignalRelay: SignalHandler {
+    var onSignal: ((Int32) -> Void)?
+
+    func signalArrived(_ number: Int32, sender: Int32) { onSignal?(number) }
 }

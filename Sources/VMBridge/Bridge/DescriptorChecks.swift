@@ -21,7 +21,12 @@ extension DescriptorProbe {
     }
 
     /// Refuses a fence that is not a sync_file: an eventfd, say, which its sender could reset.
-    func requireSyncFile(_ number: Int32) throws(Refusal) {
+    func requireSyncFile(
+        _ bundle: borrowing DescriptorBundle, _ index: Int
+    ) throws(Refusal) {
+        guard let number = bundle.number(at: index) else {
+            throw Refusal(.badDescriptor, "The acquire fence did not come with its record.")
+        }
         let facts = try known(number)
         guard facts.kind == .syncFile else {
             throw Refusal(

@@ -268,10 +268,11 @@ package final class VMSession<P: Presenter> {
         switch frame.acquire {
         case .none: break
         case .syncFile:
+            // Looked at before it is taken: what is no fence stays in the bundle and goes with it.
+            try probe.requireSyncFile(bundle, header.firstDescriptor)
             guard let fence = bundle.take(header.firstDescriptor) else {
                 throw Refusal(.badDescriptor, "The acquire fence did not come with its record.")
             }
-            try probe.requireSyncFile(fence.number)
             surface.counters.fences += 1
             if try gate.wait(use, fence: fence, deadline: now + limits.fenceLimit) {
                 waits.insert(.fence)

@@ -11,14 +11,23 @@ public struct DescriptorBundle: ~Copyable {
 
     // One slot more than a datagram may use, so that one too many is seen as such. Taken slots are -1.
     private var received = vmb_received()
+    private let reaper: DescriptorReaper?
 
-    /// An empty bundle.
-    public init() {}
+    /// An empty bundle that closes in place: for descriptors of known kinds.
+    public init() { reaper = nil }
+
+    /// An empty bundle for whatever a peer sends: what nobody takes goes to the reaper.
+    package init(reaper: DescriptorReaper) { self.reaper = reaper }
 
     deinit {
         for index in 0..<Int(received.count) {
-            _ = OwnedDescriptor(owning: Self.number(in: received, at: index))
+            Self.close(Self.number(in: received, at: index), reaper)
         }
+    }
+
+    private static func close(_ number: Int32, _ reaper: DescriptorReaper?) {
+        let descriptor = OwnedDescriptor(owning: number)
+        if let reaper { reaper.close(descriptor) }
     }
 
     /// How many descriptors came; taking one does not change it.
@@ -43,7 +52,7 @@ public struct DescriptorBundle: ~Copyable {
         for index in 0..<count {
             guard let number = number(at: index) else { continue }
             set(index, to: -1)
-            _ = OwnedDescriptor(owning: number)
+            Self.close(number, reaper)
         }
         received.count = 0
     }

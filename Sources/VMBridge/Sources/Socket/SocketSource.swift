@@ -17,7 +17,7 @@ package final class SocketSource<P: Presenter> {
     private var isEnding = false
     private var generation: UInt64 = 0
     private var input: [UInt8]
-    private var bundle = DescriptorBundle()
+    private var bundle: DescriptorBundle
     private var output = RecordWriter()
     private var isOutputBlocked = false
     private var isThrottled = false
@@ -36,8 +36,12 @@ package final class SocketSource<P: Presenter> {
     /// - Parameters:
     ///   - path: of the socket; made with mode 0600.
     ///   - session: the VM's.
-    package init(path: String, session: VMSession<P>) throws(KernelError) {
+    ///   - reaper: closes what the producer sends and nobody wants.
+    package init(
+        path: String, session: VMSession<P>, reaper: DescriptorReaper
+    ) throws(KernelError) {
         self.session = session
+        bundle = DescriptorBundle(reaper: reaper)
         loop = session.loop
         logger = session.logger
         listener = try SeqPacketListener(path: path)
