@@ -54,8 +54,17 @@ let package = Package(
 
         .testTarget(
             name: "VMBridgeCoreTests", dependencies: ["VMBridgeCore"], swiftSettings: strict),
+        // A compositor inside the test process, for the tests of all targets.
+        .target(
+            name: "WaylandTestSupport", dependencies: ["Wayland", "CWayland", "Descriptors"],
+            path: "Tests/Support/WaylandTestSupport", swiftSettings: strict),
+        .target(name: "AllocationCounter", path: "Tests/Support/AllocationCounter"),
         .testTarget(
-            name: "WaylandTests", dependencies: ["Wayland"],
+            name: "WaylandTests",
+            dependencies: [
+                "Wayland", "CWayland", "Descriptors", "WaylandScanner", "WaylandTestSupport",
+                "AllocationCounter",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "VMBridgeTests",
