@@ -67,6 +67,19 @@ struct ConnectionTests {
         callback.destroyProxy()
     }
 
+    /// Events behind a fatal error are never dispatched; asking for them must not spin.
+    @Test func aLostConnectionDoesNotSpin() throws {
+        let pair = try Pair(globals: [("wl_compositor", 4)])
+        let registry = WaylandRegistry(pair.connection)
+        #expect(pair.connection.flush() == .done)
+        pair.compositor.protocolError(1, code: 3, "then events")
+        pair.compositor.receive()
+        #expect(pair.connection.prepareRead())
+        _ = pair.connection.readEvents()
+        #expect(pair.connection.dispatchAndPrepareRead() == .lost(EPROTO))
+        #expect(registry.globals == [])
+    }
+
     @Test func syncComesBack() throws {
         let pair = try Pair()
         let recorder = Recorder()

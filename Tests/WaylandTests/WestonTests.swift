@@ -69,7 +69,10 @@ private final class Window: HotEventTarget {
 struct WestonTests {
     /// One turn of a loop as the connection's documentation describes it, with at most 1 s of waiting.
     private func turn(_ connection: WaylandConnection) throws {
-        while !connection.prepareRead() { connection.dispatchPending() }
+        guard case .done = connection.dispatchAndPrepareRead() else {
+            try #require(connection.failure == nil)
+            return
+        }
         let flushed = connection.flush()
         var poller = pollfd(
             fd: connection.fileDescriptor,

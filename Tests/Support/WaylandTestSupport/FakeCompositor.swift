@@ -160,9 +160,7 @@ package final class FakeCompositor {
         for _ in 0..<limit {
             _ = connection.flush()
             let handled = receive()
-            while !connection.prepareRead() {
-                if case .lost = connection.dispatchPending() { return }
-            }
+            guard case .done = connection.dispatchAndPrepareRead() else { return }
             if case .lost = connection.readEvents() {
                 connection.dispatchPending()
                 return
