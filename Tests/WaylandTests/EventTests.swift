@@ -94,8 +94,58 @@ struct EventTests {
         pair.compositor.send(params.id, "failed")
         pair.settle()
         #expect(recorder.lines == ["created \(buffer)", "buffer \(buffer) release"])
+        for buffer in recorder.buffers { buffer.destroy() }
         params.destroy()
         dmabuf.destroy()
+        pair.settle()
+        #expect(pair.compositor.objects(of: "wl_buffer") == [])
+    }
+
+    /// An object that an event makes can be given its handler within that event, before the
+    /// events to it that came in the same message are dispatched.
+    @Test func coldEventsBringObjects() throws {
+        let pair = try Pair(globals: [("wl_data_device_manager", 3), ("wl_seat", 5)])
+        let registry = pair.registry()
+        let manager = try #require(registry.bind(WlDataDeviceManager.self))
+        let seat = try #require(registry.bind(WlSeat.self))
+        let device = manager.getDataDevice(seat: seat)
+        var lines: [String] = []
+        var offered: WlDataOffer?
+        device.onEvent { event in
+            switch consume event {
+            case .dataOffer(let offer):
+                offered = offer
+                offer.onEvent { event in
+                    if case .offer(let type) = consume event { lines.append(type) }
+                }
+            case .selection(let offer):
+                lines.append("selection \(offer?.id ?? 0)")
+            default:
+                lines.append("other")
+            }
+        }
+        pair.settle()
+        let offer = pair.compositor.newObject("wl_data_offer", version: 3)
+        pair.compositor.send(device.id, "data_offer", .newID(offer))
+        pair.compositor.send(offer, "offer", .string("text/plain"))
+        pair.compositor.send(device.id, "selection", .object(offer))
+        pair.settle()
+        #expect(lines == ["text/plain", "selection \(offer)"])
+        let received = try #require(offered)
+        #expect(received.version == 3)
+        received.accept(serial: 1, mimeType: nil)
+        received.destroy()
+        pair.compositor.send(device.id, "selection", .object(0))
+        pair.settle()
+        #expect(
+            pair.compositor.requests("wl_data_offer.accept").first?.arguments
+                == [.uint(1), .string(nil)])
+        #expect(pair.compositor.objects(of: "wl_data_offer") == [])
+        #expect(pair.compositor.complaints == [])
+        device.onEvent { _ in }
+        device.release()
+        manager.destroyProxy()
+        seat.destroyProxy()
     }
 
     @Test func fencesHaveOneOwner() throws {

@@ -54,6 +54,7 @@ struct Witness {
 final class Recorder: HotEventTarget {
     var lines: [String] = []
     var fences = 0
+    var buffers: [WlBuffer] = []
     var onFence: ((consuming OwnedDescriptor) -> Void)?
 
     override func wlCallbackDone(_ sender: WlCallback, callbackData: UInt32) {
@@ -84,6 +85,7 @@ final class Recorder: HotEventTarget {
     override func zwpLinuxBufferParamsV1Created(_ sender: ZwpLinuxBufferParamsV1, buffer: WlBuffer)
     {
         buffer.setTarget(self)
+        buffers.append(buffer)
         lines.append("created \(buffer.id)")
     }
     override func zwpLinuxBufferReleaseV1FencedRelease(
