@@ -31,8 +31,7 @@ let package = Package(
         .plugin(
             name: "WaylandBindings", capability: .buildTool(), dependencies: ["WaylandScanner"]),
         .target(
-            name: "Wayland", dependencies: ["CWayland", "CLinux", "Descriptors"],
-            swiftSettings: strict,
+            name: "Wayland", dependencies: ["CWayland", "Descriptors"], swiftSettings: strict,
             plugins: ["WaylandBindings"]),
 
         // The pure core, the library, the command.
@@ -68,7 +67,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "VMBridgeTests",
-            dependencies: ["VMBridge", "VMBridgeCore", "Descriptors", "CLinux"],
+            dependencies: [
+                "VMBridge", "VMBridgeCore", "Wayland", "Descriptors", "CLinux",
+                "WaylandTestSupport",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "CommandTests", dependencies: ["vm-bridge", "VMBridge", "VMBridgeCore"],
