@@ -31,8 +31,7 @@ let package = Package(
         .plugin(
             name: "WaylandBindings", capability: .buildTool(), dependencies: ["WaylandScanner"]),
         .target(
-            name: "Wayland", dependencies: ["CWayland", "CLinux", "Descriptors"],
-            swiftSettings: strict,
+            name: "Wayland", dependencies: ["CWayland", "Descriptors"], swiftSettings: strict,
             plugins: ["WaylandBindings"]),
 
         // The pure core, the library, the command.
@@ -54,12 +53,24 @@ let package = Package(
 
         .testTarget(
             name: "VMBridgeCoreTests", dependencies: ["VMBridgeCore"], swiftSettings: strict),
+        // A compositor inside the test process, for the tests of all targets.
+        .target(
+            name: "WaylandTestSupport", dependencies: ["Wayland", "CWayland", "Descriptors"],
+            path: "Tests/Support/WaylandTestSupport", swiftSettings: strict),
+        .target(name: "AllocationCounter", path: "Tests/Support/AllocationCounter"),
         .testTarget(
-            name: "WaylandTests", dependencies: ["Wayland"],
+            name: "WaylandTests",
+            dependencies: [
+                "Wayland", "CWayland", "Descriptors", "WaylandScanner", "WaylandTestSupport",
+                "AllocationCounter",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "VMBridgeTests",
-            dependencies: ["VMBridge", "VMBridgeCore", "Descriptors", "CLinux"],
+            dependencies: [
+                "VMBridge", "VMBridgeCore", "Wayland", "Descriptors", "CLinux",
+                "WaylandTestSupport",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "CommandTests", dependencies: ["vm-bridge", "VMBridge", "VMBridgeCore"],

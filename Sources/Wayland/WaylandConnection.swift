@@ -7,7 +7,7 @@ import Glibc
 /// Everything of it belongs to one thread. Nothing here waits, but for ``roundtrip()``. A turn of
 /// an event loop, in this order:
 ///
-/// 1. `while !prepareRead() { dispatchPending() }`
+/// 1. `dispatchAndPrepareRead()`
 /// 2. `flush()`; after `.blocked` wait for the descriptor to be writable too, and flush again then
 /// 3. wait for `fileDescriptor` to be readable (level-triggered)
 /// 4. readable: `readEvents()`, otherwise `cancelRead()`; every successful `prepareRead()` needs
@@ -80,7 +80,20 @@ public final class WaylandConnection {
     /// The socket, for polling only. Lent.
     public var fileDescriptor: Int32 { wl_display_get_fd(pointer) }
 
-    /// Announces a read. False if there are events to dispatch first.
+    /// Dispatches what is there and announces a read: `.done` promises that ``readEvents()`` or
+    /// ``cancelRead()`` may, and must, follow.
+    public func dispatchAndPrepareRead() -> Outcome {
+        var total = 0
+        while !prepareRead() {
+            // A lost connection keeps its undispatched events for ever.
+            guard case .done(let count) = dispatchPending() else { return dispatchPending() }
+            total += count
+        }
+        return .done(total)
+    }
+
+    /// Announces a read. False if there are events to dispatch first; on a lost connection that
+    /// may stay so, see ``dispatchAndPrepareRead()``.
     public func prepareRead() -> Bool { wl_display_prepare_read(pointer) == 0 }
 
     /// Takes a prepared read back.

@@ -33,6 +33,10 @@ final class ProtocolReader: NSObject, XMLParserDelegate {
             let reason = parser.parserError.map { "\($0)" } ?? "not well formed"
             throw ScannerError("\(name):\(parser.lineNumber): \(reason)")
         }
+        // The parser does not mind a file that ends in the middle.
+        guard reader.open.isEmpty else {
+            throw ScannerError("\(name): ends in <\(reader.open[0])>")
+        }
         guard !reader.result.name.isEmpty else { throw ScannerError("\(name): no protocol in it") }
         return reader.result
     }
