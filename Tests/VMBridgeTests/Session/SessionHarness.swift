@@ -111,10 +111,9 @@ final class TestProducer {
 
     private func take(_ count: Int) throws {
         var walker = RecordWalker()
-        while let header = try walker.next(
-            in: input.span.extracting(0..<count), descriptorCount: bundle.count)
-        {
-            let record = try BridgeDecoder.decode(header, in: input.span.extracting(0..<count))
+        let datagram = Array(input[..<count])
+        while let header = try walker.next(in: datagram.span, descriptorCount: bundle.count) {
+            let record = try BridgeDecoder.decode(header, in: datagram.span)
             heard.append(try #require(record))
         }
     }
@@ -134,7 +133,9 @@ final class TestProducer {
     }
 
     var refusals: [RefusalReason] {
-        heard.compactMap { if case .refused(let refused) = $0 { refused.refusal.reason } else { nil } }
+        heard.compactMap {
+            if case .refused(let refused) = $0 { refused.refusal.reason } else { nil }
+        }
     }
 }
 

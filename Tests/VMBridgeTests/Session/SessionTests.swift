@@ -60,7 +60,8 @@ struct SessionTests {
         producer?.send(.hello(producer: nil))
         producer?.send(.bufferCreate(BufferKey(1), Make.layout()), descriptors: [memory.number])
         producer?.send(
-            Make.surface(1), Make.frame(1, 1, 1), Make.frame(1, 1, 2, .message), .bufferDestroy(BufferKey(1)))
+            Make.surface(1), Make.frame(1, 1, 1), Make.frame(1, 1, 2, .message),
+            .bufferDestroy(BufferKey(1)))
         #expect(try harness.turn { harness.session.holdings.waits == 1 })
         producer = nil
         #expect(try harness.turn { !harness.source.isConnected })
@@ -190,7 +191,7 @@ struct SessionTests {
         }
         let window = try #require(capture.windows.values.first)
         #expect(window.title == "[vm] AB")
-        let whole = pattern.picture(frame: 5)
+        let whole = try pattern.picture(frame: 5)
         let turned = try #require(PictureTransform(rawValue: 1)).inverse
         let expected = whole.cropped(to: PixelRect(x: 8, y: 4, width: 32, height: 16))
             .transformed(turned)
