@@ -30,8 +30,8 @@ static void fail(const char *what) {
 }
 
 static void flush(int bridge, int ended) { /* ended: what vmb_end said of the last record */
-    if (ended < 0 || vmb_send(bridge, &out, 0) < 0)
-        fail("send");
+    if (ended < 0 || (vmb_send(bridge, &out, 0) < 0 && errno != EPIPE && errno != ECONNRESET))
+        fail("send"); /* a bridge that hung up has said why: that is received below */
 }
 
 /* (Re)makes a buffer of the window's size; the old one, if held, is gone with its last release. */

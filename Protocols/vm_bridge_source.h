@@ -571,7 +571,8 @@ union vmb_control {
 };
 
 /* Sends what was gathered as one datagram and forgets it. `flags` as for sendmsg (MSG_DONTWAIT);
- * MSG_NOSIGNAL is added. 0, or -1 with errno; after EAGAIN and EINTR the records are still there. */
+ * MSG_NOSIGNAL is added. 0, or -1 with errno; the records are still there then, to be sent again after EAGAIN
+ * and EINTR. After EPIPE and ECONNRESET the bridge has hung up, and what it said before can still be received. */
 static inline int vmb_send(int socket, struct vmb_writer *writer, int flags) {
     union vmb_control control;
     struct iovec part;
@@ -691,6 +692,11 @@ static inline int vmb_receive(int socket, struct vmb_reader *reader, void *room,
     message.msg_control = control.bytes;
     message.msg_controllen = sizeof control.bytes;
     received = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
+    if (received < 0 && errno == ECONNRESET) {
+        /* The bridge closed before it had read everything. Told once; its last words come behind it. */
+        message.msg_controllen = sizeof control.bytes;
+        received = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
+    }
     if (received < 0)
         return -1;
     for (item = CMSG_FIRSTHDR(&message); item != NULL; item = CMSG_NXTHDR(&message, item)) {

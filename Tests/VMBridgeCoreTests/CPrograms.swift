@@ -175,6 +175,14 @@ enum CPrograms {
             CHECK(vmb_receive(ends[1], &in, datagram, sizeof datagram, 0) == 0);
             CHECK(vmb_send(ends[1], &out, 0) == -1 && errno == EPIPE);
 
+            /* The last words of an end that hung up with something unread. */
+            CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0);
+            CHECK(vmb_send(ends[1], &out, 0) == 0);
+            CHECK(vmb_put(&out, &bare, sizeof bare) == 0 && vmb_send(ends[0], &out, 0) == 0);
+            close(ends[0]);
+            CHECK(vmb_receive(ends[1], &in, datagram, sizeof datagram, 0) == 1 && in.length == 16);
+            CHECK(vmb_receive(ends[1], &in, datagram, sizeof datagram, 0) == 0);
+
             /* A field that claims more than its record holds. */
             memset(datagram, 0, 32);
             datagram[4] = 32;
