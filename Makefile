@@ -10,8 +10,7 @@ help: ## print this list
 
 demo: ## two pretend VMs, first without a compositor, then in a private weston (DEMO_FLAGS=… for more)
 	@tools/setup build demo
-	swift build -c release --product vm-bridge
-	"$$(swift build -c release --show-bin-path)/vm-bridge" demo $(DEMO_FLAGS)
+	@tools/demo
 
 build: ## build the program and its tests (debug)
 	@tools/setup build

@@ -93,6 +93,7 @@ private final class Demo {
     private let buffer: String
     private let isTerminal = StandardError.isTerminal
     private var children: [ChildProcess] = []
+    private var atEnd: [VMStatus] = []
 
     init(headless: Bool, buffer: String, logger: Logger) throws {
         raiseDescriptorLimit(logger)
@@ -121,7 +122,7 @@ private final class Demo {
                     arguments: [
                         "produce", "--socket", "\(directory)/\(guest.name).sock", "--buffer",
                         buffer,
-                    ] + guest.arguments))
+                    ] + guest.arguments, isSilent: true))
         }
         let start = service.loop.now()
         let end = start + UInt64(seconds * 1e9)
@@ -129,6 +130,9 @@ private final class Demo {
         let timer = service.loop.makeTimer { [unowned self] now in
             showProgress(Double(now - start) / 1e9, of: seconds)
             if now >= end {
+                // Guests leave before the bridge does, as virtual machines would.
+                atEnd = service.status
+                for child in children { child.end() }
                 service.stop()
             } else if let beat {
                 service.loop.arm(beat, at: min(now + 500_000_000, end))
@@ -137,7 +141,6 @@ private final class Demo {
         beat = timer
         service.loop.arm(timer, after: 500_000_000)
         try service.run()
-        for child in children { child.end() }
         if isTerminal { StandardError.write("\n") }
     }
 
@@ -150,11 +153,11 @@ private final class Demo {
         StandardError.write(isTerminal ? "\r\(line)  " : "\(line)\n")
     }
 
-    var summary: [String] { service.status.flatMap(\.surfaces).map(StatusReport.line) }
+    var summary: [String] { atEnd.flatMap(\.surfaces).map(StatusReport.line) }
 
     /// Whether each VM's surfaces were shown.
     var hasSucceeded: Bool {
-        service.status.allSatisfy { vm in
+        atEnd.count == Self.guests.count && atEnd.allSatisfy { vm in
             !vm.surfaces.isEmpty && vm.surfaces.allSatisfy { $0.counters.shown > 10 }
         }
     }

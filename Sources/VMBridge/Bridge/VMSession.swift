@@ -309,6 +309,8 @@ package final class VMSession<P: Presenter> {
         for use in surface.machine.uses where ledger[use]?.sequence == sequence {
             if gate.message(use, isError: isError) { return }
         }
+        // Its frame was just superseded or timed out: the message was on its way, nobody is to blame.
+        if let last = surface.lastSequence, sequence <= last { return }
         throw Refusal(
             .unknownObject, "No frame \(sequence) of surface \(key) waits for such a message.")
     }

@@ -9,6 +9,9 @@ public enum FrameValidator {
     public static func validate(
         _ frame: FrameRecord, bufferSize: Size, last: FrameSequence?
     ) throws(Refusal) -> FrameRecord {
+        guard frame.sequence.value > 0 else {
+            throw Refusal(.badSequence, "Sequences begin with 1.")
+        }
         if let last, frame.sequence <= last {
             throw Refusal(
                 .badSequence, "Sequence \(frame.sequence) is not above the last one, \(last).")

@@ -95,6 +95,10 @@ package final class SocketSource<P: Presenter> {
                         type: 0, object: 0,
                         refusal: Refusal(.busy, "Another producer is connected to this socket."))))
             _ = new.send(writer.bytes, count: writer.bytes.count)
+            // Closing with unread data makes the kernel report an error to the peer before it
+            // delivers our last words; so does the end below.
+            _ = new.receive(into: &input, descriptors: &bundle)
+            bundle.reset()
             return
         }
         let number = new.number
@@ -199,11 +203,14 @@ package final class SocketSource<P: Presenter> {
         do throws(Refusal) {
             record = try ProducerDecoder.decode(header, in: input.span.extracting(0..<count))
         } catch {
-            guard isGreeted, !error.reason.endsConnection else {
+            guard isGreeted || error.reason.endsConnection else {
+                let isGreeting = header.type == RecordType.hello
                 return end(
-                    isGreeted || error.reason.endsConnection
-                        ? error : Refusal(.notGreeted, "The first record is a greeting."))
+                    Refusal(
+                        .notGreeted,
+                        isGreeting ? error.sentence : "The first record is a greeting."))
             }
+            guard !error.reason.endsConnection else { return end(error) }
             let identity = ProducerDecoder.frameIdentity(
                 header, in: input.span.extracting(0..<count))
             return session.refuse(error, header, frame: identity)
@@ -259,7 +266,14 @@ package final class SocketSource<P: Presenter> {
         session.takeFeedback { if isListening { output.append($0) } }
         bucket.setRate(rate, now: loop.now())
         if socket != nil { flush() }
-        if isEnding { disconnect("refused") }
+        if isEnding {
+            for _ in 0..<4 * Self.turn {
+                guard
+                    case .datagram? = socket?.receive(into: &input, descriptors: &bundle)
+                else { break }
+            }
+            disconnect("refused")
+        }
     }
 
     private func flush() {
