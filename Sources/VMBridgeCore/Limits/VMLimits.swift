@@ -29,21 +29,25 @@ public struct TokenBucket: Sendable {
     private var rate: Int64
     private var last: UInt64
 
+    /// Rates in use: never none, which would close a bucket for good with no delay to wait for, and
+    /// never so many that a minute of them overflows.
+    private static func usable(_ rate: Int) -> Int64 { Int64(min(max(rate, 1), 1_000_000)) }
+
     /// A full bucket.
     ///
     /// - Parameters:
-    ///   - rate: permits a second, and the bucket's size.
+    ///   - rate: permits a second, and the bucket's size; from 1 to 1 000 000.
     ///   - now: nanoseconds of the caller's monotonic clock.
     public init(rate: Int, now: UInt64) {
-        self.rate = Int64(rate)
-        millitokens = Int64(rate) * 1000
+        self.rate = TokenBucket.usable(rate)
+        millitokens = self.rate * 1000
         last = now
     }
 
     /// Changes the rate; what has gathered stays, up to the new size.
     public mutating func setRate(_ rate: Int, now: UInt64) {
         refill(now)
-        self.rate = Int64(rate)
+        self.rate = TokenBucket.usable(rate)
         millitokens = min(millitokens, self.rate * 1000)
     }
 
@@ -61,7 +65,7 @@ public struct TokenBucket: Sendable {
 
     /// Nanoseconds until a permit is there; 0 when one is.
     public func delay() -> UInt64 {
-        guard millitokens < 1000, rate > 0 else { return 0 }
+        guard millitokens < 1000 else { return 0 }
         let missing = UInt64(1000 - millitokens)
         return (missing * 1_000_000 + UInt64(rate) - 1) / UInt64(rate)
     }
@@ -73,6 +77,9 @@ public struct TokenBucket: Sendable {
         let gained = elapsed * rate / 1_000_000
         guard gained > 0 else { return }
         millitokens = min(millitokens + gained, rate * 1000)
-        last = now
+        // Only the time that was paid for is gone: a bucket that is looked at often would otherwise
+        // lose a part of a permit each time.
+        let spent = (gained * 1_000_000 + rate - 1) / rate
+        last = millitokens == rate * 1000 ? now : now - UInt64(elapsed - spent)
     }
 }
