@@ -52,12 +52,14 @@ public struct SlotTable<Element> {
             && entries[Int(slot.index)] != nil
     }
 
-    /// The entry of that name; nil once it was removed. Setting changes a living entry only.
+    /// The entry of that name; nil once it was removed. Setting changes a living entry only, and
+    /// setting nil removes it.
     public subscript(_ slot: SlotIndex) -> Element? {
         get { contains(slot) ? entries[Int(slot.index)] : nil }
         _modify {
             if contains(slot) {
                 yield &entries[Int(slot.index)]
+                if entries[Int(slot.index)] == nil { retire(slot.index) }
             } else {
                 var none: Element?
                 yield &none
@@ -71,10 +73,14 @@ public struct SlotTable<Element> {
         guard contains(slot) else { return nil }
         let element = entries[Int(slot.index)]
         entries[Int(slot.index)] = nil
-        generations[Int(slot.index)] &+= 1
-        free.append(slot.index)
-        count -= 1
+        retire(slot.index)
         return element
+    }
+
+    private mutating func retire(_ index: UInt32) {
+        generations[Int(index)] &+= 1
+        free.append(index)
+        count -= 1
     }
 
     /// The names in use, oldest place first.
