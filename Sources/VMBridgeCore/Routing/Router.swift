@@ -46,9 +46,10 @@ public struct Router: Sendable {
         let prefix = "[\(vmName)]"
         let title = metadata.title ?? ""
         let appID = CleanText.identifier(metadata.appID ?? "")
+        // A dot ends the VM's part, so that "a" with the guest's "b.c" is never VM "a.b" with "c".
+        let vm = String(CleanText.identifier(vmName).map { $0 == "." ? "_" : $0 })
         return WindowIdentity(
             title: CleanText.clean(title.isEmpty ? prefix : "\(prefix) \(title)"),
-            appID: "vm-bridge.\(CleanText.identifier(vmName))"
-                + (appID.isEmpty ? "" : ".\(appID)"))
+            appID: CleanText.clean("vm-bridge.\(vm)" + (appID.isEmpty ? "" : ".\(appID)")))
     }
 }

@@ -47,9 +47,10 @@ public enum CleanText {
     private static func isForbidden(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0...0x1f, 0x7f...0x9f: true  // C0, DEL, C1
-        case 0x061c, 0x200e, 0x200f, 0x202a...0x202e, 0x2066...0x2069: true  // bidirectional
+        case 0x061c, 0x200e, 0x200f, 0x202a...0x202e: true  // bidirectional
         case 0x2028, 0x2029: true  // line and paragraph separator
-        case 0x200b...0x200d, 0x2060...0x2064, 0xfeff: true  // invisible
+        case 0x200b...0x200d, 0xfeff: true  // invisible
+        case 0x2060...0x206f: true  // invisible, bidirectional isolates, old format controls
         case 0xfff9...0xfffb, 0xe0000...0xe007f: true  // annotation and tag characters
         default: false
         }
