@@ -59,9 +59,17 @@ public struct Frame: Sendable {
         return transform.swapsAxes ? Size(width: source.height, height: source.width) : source
     }
 
-    /// Whether damage in buffer pixels says what changes on the screen from one to the other.
-    func hasSameGeometry(as other: Frame) -> Bool {
-        size == other.size && crop == other.crop && destination == other.destination
-            && transform == other.transform
+    /// How its buffer is laid onto the screen.
+    var geometry: FrameGeometry {
+        FrameGeometry(size: size, crop: crop, destination: destination, transform: transform)
     }
+}
+
+/// How a buffer is laid onto the screen. Between frames that are equal in this, damage in buffer
+/// pixels says what changes on the screen; between others everything does.
+struct FrameGeometry: Equatable {
+    var size: Size
+    var crop: Rectangle?
+    var destination: Size?
+    var transform: Transform
 }

@@ -38,6 +38,7 @@ public struct SurfaceMachine: Sendable {
     /// The newest frame whose change is in `skipped`; a commit of an older one does not repaint it.
     private var skippedUpTo = FrameSequence(0)
     private var lastAccepted = FrameSequence(0)
+    private var lastGeometry: FrameGeometry?
     private var lastConfigure = ConfigureRecord(size: .zero)
     /// A frame was let go that nobody saw, and no later one was shown.
     private var owesFrame = false
@@ -187,8 +188,8 @@ public struct SurfaceMachine: Sendable {
                 frame.waits.insert(.importing)
                 newer = frame
             } else {
-                if !frame.waits.isEmpty { actions.append(.cancelWaits(frame.use)) }
-                actions.append(.end(frame.use, .lost))
+                // One that is newer than the kept frame is missing in what that one shows.
+                skip(frame, .lost, &actions)
             }
         }
         if newer == nil { owesFrame = true }
@@ -215,6 +216,13 @@ public struct SurfaceMachine: Sendable {
             return actions
         }
         lastAccepted = frame.sequence
+        // Damage counts from the frame before, shown or not: one of another geometry in between makes
+        // two frames of the same geometry differ anywhere.
+        var frame = frame
+        if frame.geometry != lastGeometry {
+            frame.damage = .whole
+            lastGeometry = frame.geometry
+        }
         if isDormant {
             skip(frame, .superseded, &actions)
             return actions
@@ -272,7 +280,8 @@ public struct SurfaceMachine: Sendable {
     /// A frame of this surface was refused before it came here: what it changed is not known.
     public mutating func frameWasRefused() {
         skipped = .whole
-        skippedUpTo = FrameSequence(lastAccepted.value &+ 1)
+        // A pending frame from before does not repaint it; the next accepted one does.
+        skippedUpTo = lastAccepted
     }
 
     /// The producer destroyed the surface, or is gone itself.
@@ -338,7 +347,7 @@ public struct SurfaceMachine: Sendable {
             return
         }
         ready = nil
-        if let current, frame.hasSameGeometry(as: current) {
+        if let current, frame.geometry == current.geometry {
             frame.damage.merge(skipped)
         } else {
             frame.damage = .whole
