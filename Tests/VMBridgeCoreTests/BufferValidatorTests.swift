@@ -149,7 +149,8 @@ struct BufferValidatorTests {
 
     @Test func sealsAndAccess() {
         for (shrink, write, both, expected): (Bool, Bool, Bool, RefusalReason?) in [
-            (true, false, true, nil), (false, false, true, .badSeals), (true, true, true, .badSeals),
+            (true, false, true, nil), (false, false, true, .badSeals),
+            (true, true, true, .badSeals),
             (true, false, false, .badAccess), (false, true, false, .badSeals),
         ] {
             #expect(
@@ -304,7 +305,9 @@ struct BufferValidatorTests {
         ]
         for (name, planes) in codes {
             var code: UInt32 = 0
-            for (index, byte) in name.utf8.enumerated() { code |= UInt32(byte) << UInt32(index * 8) }
+            for (index, byte) in name.utf8.enumerated() {
+                code |= UInt32(byte) << UInt32(index * 8)
+            }
             var offset: UInt32 = 0
             var layouts: [PlaneLayout] = []
             for plane in planes {

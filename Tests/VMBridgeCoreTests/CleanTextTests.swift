@@ -67,7 +67,8 @@ struct CleanTextTests {
         let widths: [(String, Int)] = [("a", 1), ("é", 2), ("€", 3), ("🙂", 4)]
         for (character, width) in widths {
             for lead in 0..<4 {
-                let text = String(repeating: "x", count: lead) + String(repeating: character, count: 300)
+                let text =
+                    String(repeating: "x", count: lead) + String(repeating: character, count: 300)
                 let cut = CleanText.clean(text)
                 #expect(cut.utf8.count <= 256 && cut.utf8.count > 256 - width, "\(character)")
                 #expect(text.hasPrefix(cut))

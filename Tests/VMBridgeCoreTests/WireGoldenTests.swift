@@ -23,7 +23,8 @@ struct WireGoldenTests {
             return
         }
         #expect(producer == "demo")
-        #expect(encode(.hello(producer: nil))
+        #expect(
+            encode(.hello(producer: nil))
                 == hex("01 00 00 00 18 00 00 00 00 00 00 00 00 00 00 00 56 4d 42 31 01 00 01 00"))
     }
 
@@ -37,7 +38,8 @@ struct WireGoldenTests {
             layout
                 == BufferLayout(
                     size: Size(width: 640, height: 480), format: .xrgb8888, modifier: .linear,
-                    memory: .memfd, planes: [PlaneLayout(descriptor: 0, offset: 4096, stride: 2560)]))
+                    memory: .memfd, planes: [PlaneLayout(descriptor: 0, offset: 4096, stride: 2560)]
+                ))
         guard case .bufferCreate(let other, let planes) = try one(Samples.bufferPlanes) else {
             Issue.record("not a buffer")
             return
@@ -132,7 +134,8 @@ struct WireGoldenTests {
         #expect(full.destination == Size(width: 640, height: 480))
         #expect(full.transform == .flippedVertically && full.targetTime == 1_000_000)
 
-        guard case .fenceSignal(SurfaceKey(1), FrameSequence(42), true) = try one(Samples.fenceSignal)
+        guard
+            case .fenceSignal(SurfaceKey(1), FrameSequence(42), true) = try one(Samples.fenceSignal)
         else {
             Issue.record("not a signal")
             return

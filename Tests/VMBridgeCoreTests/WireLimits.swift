@@ -81,7 +81,9 @@ enum WireLimits {
 
     private static func problem(_ frame: FrameRecord) -> String? {
         if frame.surface.value == 0 || frame.buffer.value == 0 { return "object 0" }
-        if frame.acquire == .implicit || frame.acquire == .timelinePoint { return "reserved acquire" }
+        if frame.acquire == .implicit || frame.acquire == .timelinePoint {
+            return "reserved acquire"
+        }
         if frame.targetTime > 1_000_000_000 { return "target time" }
         if let size = frame.destination,
             !(1...16384).contains(size.width) || !(1...16384).contains(size.height)

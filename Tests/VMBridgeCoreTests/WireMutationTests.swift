@@ -124,7 +124,8 @@ struct WireMutationTests {
                 var bytes = sample.bytes
                 bytes[bit / 8] ^= 1 << UInt8(bit % 8)
                 tried += 1
-                if let problem = problem(bytes, descriptors: sample.descriptors, refused: &refused) {
+                if let problem = problem(bytes, descriptors: sample.descriptors, refused: &refused)
+                {
                     Issue.record("\(sample.name), bit \(bit): \(problem)")
                 }
             }

@@ -237,7 +237,8 @@ struct WireRefusalTests {
             #expect(!RecordType.name(type).contains("0x"), "type \(type) has a name")
         }
         // So is everything that nobody defined, and the bridge's own records coming back.
-        for type in [0, 2, 0x0f, 0x13, 0x23, 0x32, 0x7fff, 0x8001, 0x8010, 0x80f0, 0xffff] as [UInt16]
+        for type in [0, 2, 0x0f, 0x13, 0x23, 0x32, 0x7fff, 0x8001, 0x8010, 0x80f0, 0xffff]
+            as [UInt16]
         {
             #expect(why(rawRecord(type, object: 1)) == .unsupported, "type \(type)")
         }

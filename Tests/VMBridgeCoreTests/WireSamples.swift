@@ -241,6 +241,8 @@ enum Samples {
     /// A whole dialogue in one datagram.
     static let batch = Sample(
         name: "a batch",
-        bytes: [hello, bufferMemfd, bufferPlanes, surfaceCreate, framePlain, frameFull, fenceSignal]
-            .flatMap(\.bytes), descriptors: 4)
+        bytes: [
+            hello, bufferMemfd, bufferPlanes, surfaceCreate, framePlain, frameFull, fenceSignal,
+        ]
+        .flatMap(\.bytes), descriptors: 4)
 }
