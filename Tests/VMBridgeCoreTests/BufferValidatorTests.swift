@@ -353,7 +353,8 @@ struct FrameValidatorTests {
     }
 
     @Test func sequences() {
-        #expect(why(frame(0), last: nil) == nil)
+        #expect(why(frame(0), last: nil) == .badSequence)
+        #expect(why(frame(1), last: nil) == nil)
         #expect(why(frame(5), last: 4) == nil)
         #expect(why(frame(5), last: 5) == .badSequence)
         #expect(why(frame(5), last: 6) == .badSequence)
