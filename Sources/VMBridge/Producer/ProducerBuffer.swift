@@ -1,0 +1,91 @@
+import Descriptors
+import VMBridgeCore
+
+/// One buffer of the reference producer: memory that the bridge gets a descriptor of, mapped here for
+/// drawing, and the frames that still use it.
+///
+/// Unsafe here: the mapping's bytes are lent to the painter, which checks every plane against them.
+final class ProducerBuffer {
+    /// Its name on the wire.
+    let key: BufferKey
+    /// How its pixels lie in memory.
+    let layout: BufferLayout
+    /// Uses that have not been released: frames that were sent with it.
+    private(set) var uses: [(surface: SurfaceKey, sequence: FrameSequence)] = []
+    /// The frame that its pixels show.
+    private(set) var shownFrame: UInt32?
+    private let descriptor: OwnedDescriptor
+    private var memory: MappedMemory
+
+    /// Makes memory for a picture.
+    init(
+        _ key: BufferKey, size: Size, format: PixelFormat, memory kind: ProducerMemory,
+        device: ProducerDevice
+    ) throws(ProducerFailure) {
+        let planes: [(offset: Int, stride: Int)]
+        let bytes: Int
+        do throws(PictureError) {
+            (planes, bytes) = try format.linearLayout(
+                width: Int(size.width), height: Int(size.height))
+        } catch { throw ProducerFailure("a buffer of \(size) cannot be laid out: \(error)") }
+        self.key = key
+        layout = BufferLayout(
+            size: size, format: FourCC(format.rawValue), modifier: .linear, memory: kind.kind,
+            planes: planes.map {
+                PlaneLayout(descriptor: 0, offset: UInt32($0.offset), stride: UInt32($0.stride))
+            })
+        let descriptor = try device.allocate(kind, bytes: bytes, rowBytes: planes[0].stride)
+        do throws(KernelError) {
+            memory = try MappedMemory(descriptor.number, count: bytes, access: .readWrite)
+        } catch { throw ProducerFailure("a buffer cannot be mapped for drawing: \(error)") }
+        self.descriptor = descriptor
+    }
+
+    /// Whether it may be drawn again.
+    var isFree: Bool { uses.isEmpty }
+
+    /// A descriptor of it to give away.
+    func share() -> OwnedDescriptor { descriptor.duplicate() }
+
+    /// A frame was sent with it.
+    func begin(_ surface: SurfaceKey, _ sequence: FrameSequence) {
+        uses.append((surface, sequence))
+    }
+
+    /// A use was released; false when there is none such.
+    func end(_ surface: SurfaceKey, _ sequence: FrameSequence) -> Bool {
+        guard let index = uses.firstIndex(where: { $0 == (surface, sequence) }) else { return false }
+        uses.remove(at: index)
+        return true
+    }
+
+    /// Draws a frame. A dma-buf's caches are kept in step by telling the kernel (DMA_BUF_IOCTL_SYNC).
+    func draw(_ frame: UInt32, _ painter: ProducerPainter) throws(ProducerFailure) {
+        try synchronize(.begin(.write))
+        let failure = memory.withUnsafeMutableBytes { bytes -> PictureError? in
+            let planes = layout.planes.map {
+                WritablePixelPlane(bytes, offset: Int($0.offset), stride: Int($0.stride))
+            }
+            do throws(PictureError) {
+                try painter.draw(frame, over: shownFrame, into: planes)
+                return nil
+            } catch { return error }
+        }
+        try synchronize(.end(.write))
+        if let failure { throw ProducerFailure("a frame cannot be drawn: \(failure)") }
+        shownFrame = frame
+    }
+
+    private func synchronize(_ access: DMABufAccess) throws(ProducerFailure) {
+        guard layout.memory == .dmaBuf else { return }
+        do throws(KernelError) {
+            try LinuxKernelBuffers().synchronize(dmaBuf: descriptor.number, access)
+        } catch { throw ProducerFailure("the CPU cannot draw into the dma-buf: \(error)") }
+    }
+}
+
+/// A device that is missing or refuses, in words: what failed, where, what to do.
+struct ProducerFailure: Error {
+    var sentence: String
+    init(_ sentence: String) { self.sentence = sentence }
+}

@@ -1,0 +1,60 @@
+import VMBridgeCore
+
+/// One window of the reference producer: its painter, its buffers and how far it has come.
+final class ProducerSurface {
+    let key: SurfaceKey
+    let title: String
+    let painter: ProducerPainter
+    /// Those that the bridge accepted, or has not answered yet.
+    var buffers: [ProducerBuffer]
+    /// The last frame that was sent; 0 before the first. Frames are numbered from 1.
+    private(set) var last = FrameSequence(0)
+    /// The frame that the last one's pixels show: an older one when it was sent again.
+    private var lastDrawn: UInt32?
+    /// The bridge wanted a frame while every buffer was held by it.
+    var owesFrame = false
+    /// What became of the last frame is known.
+    var isLastSettled = true
+    /// SURFACE_DESTROY was sent, or the bridge refused the surface.
+    var isGone = false
+
+    init(_ key: SurfaceKey, title: String, painter: ProducerPainter, buffers: [ProducerBuffer]) {
+        self.key = key
+        self.title = title
+        self.painter = painter
+        self.buffers = buffers
+    }
+
+    /// Whether all frames were given back.
+    var isFree: Bool { buffers.allSatisfy(\.isFree) }
+
+    /// Draws the next frame into a free buffer; nil when all are held.
+    func drawNext() throws(ProducerFailure) -> (record: FrameRecord, buffer: ProducerBuffer)? {
+        guard let buffer = buffers.first(where: \.isFree) else { return nil }
+        let frame = UInt32(truncatingIfNeeded: last.value + 1)
+        try buffer.draw(frame, painter)
+        return next(buffer, frame)
+    }
+
+    /// The newest buffer once more, as it is: allowed also while the bridge holds it.
+    func repeatLast() -> (record: FrameRecord, buffer: ProducerBuffer)? {
+        guard let lastDrawn,
+            let buffer = buffers.first(where: { $0.shownFrame == lastDrawn })
+        else { return nil }
+        return next(buffer, lastDrawn)
+    }
+
+    private func next(
+        _ buffer: ProducerBuffer, _ frame: UInt32
+    ) -> (record: FrameRecord, buffer: ProducerBuffer) {
+        last = FrameSequence(last.value + 1)
+        isLastSettled = false
+        owesFrame = false
+        var record = FrameRecord(surface: key, buffer: buffer.key, sequence: last)
+        // Damage says what differs from the surface's last frame, not from the buffer's.
+        if let lastDrawn { record.damage = painter.damage(from: lastDrawn, to: frame) }
+        lastDrawn = frame
+        buffer.begin(key, last)
+        return (record, buffer)
+    }
+}
