@@ -1,0 +1,228 @@
+import ArgumentParser
+import VMBridge
+import VMBridgeCore
+
+/// Where to connect.
+struct ProduceConnectionOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The bridge's socket.", valueName: "path"))
+    var socket: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Go on trying to connect for so long.", valueName: "seconds"))
+    var wait: Double = 0
+
+    func validate() throws {
+        guard (0...86_400).contains(wait) else {
+            throw ValidationError("--wait takes 0 to 86400 seconds.")
+        }
+    }
+}
+
+/// What is shown.
+struct ProduceFrameOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Windows.", valueName: "n"))
+    var surfaces = 1
+
+    @Option(
+        help: ArgumentHelp(
+            "Pixels of each (default: the picture's, or 640x480).", valueName: "WxH"))
+    var size: SizeArgument?
+
+    @Option(
+        help: ArgumentHelp(
+            "Pixel format by its fourcc: XR24, AR24, XB24, AB24, RG16, XR30, YUYV, NV12, P010, …",
+            valueName: "fourcc"))
+    var format = FormatArgument(format: .xrgb8888)
+
+    @Option(help: ArgumentHelp("Frames a second of each window.", valueName: "hz"))
+    var rate: Double = 60
+
+    @Option(
+        name: .customLong("frames"),
+        help: ArgumentHelp(
+            "Frames of each window, then leave (default: go on until stopped).", valueName: "n"))
+    var count: UInt64?
+
+    @Option(
+        help: ArgumentHelp(
+            "Show this PNG, with the frame number at its left edge, instead of the test pattern.",
+            valueName: "file"))
+    var picture: String?
+
+    @Option(help: "Title of the window.")
+    var title = "vm-bridge produce"
+
+    @Option(name: .customLong("app-id"), help: "App id of the window.")
+    var appID = "produce"
+
+    @Option(
+        help: ArgumentHelp(
+            "Colour of the test pattern: \(Colour.accentNames.joined(separator: ", ")), or a number.",
+            valueName: "name|seed"))
+    var colour = "0"
+
+    @Option(
+        help: ArgumentHelp("Show this part of the buffer only.", valueName: "X,Y,WxH"))
+    var crop: CropArgument?
+
+    @Option(help: ArgumentHelp("Show it at this size.", valueName: "WxH"))
+    var scale: SizeArgument?
+
+    @Option(
+        help: ArgumentHelp(
+            "Turn it: 0 to 7, the numbers of wl_output.transform.", valueName: "n"))
+    var transform: UInt32 = 0
+
+    @Flag(help: "After the last frame stay until the windows are closed, or SIGTERM.")
+    var hold = false
+
+    @Option(help: ArgumentHelp("After the last frame stay for so long.", valueName: "seconds"))
+    var linger: Double = 0
+
+    func validate() throws {
+        guard (1...1024).contains(surfaces) else {
+            throw ValidationError("--surfaces takes 1 to 1024.")
+        }
+        guard rate > 0, rate <= 1000 else {
+            throw ValidationError("--rate takes more than 0 and at most 1000 frames a second.")
+        }
+        guard count != 0 else { throw ValidationError("--frames takes 1 or more.") }
+        guard Transform(rawValue: transform) != nil else {
+            throw ValidationError("--transform takes a number from 0 to 7.")
+        }
+        guard (0...86_400).contains(linger) else {
+            throw ValidationError("--linger takes 0 to 86400 seconds.")
+        }
+    }
+
+    func seed() throws -> UInt32 {
+        guard let seed = Colour.seed(named: colour) else {
+            throw ValidationError(
+                "--colour takes \(Colour.accentNames.joined(separator: ", ")), or a number.")
+        }
+        return seed
+    }
+
+    func apply(to options: inout ProducerOptions) throws {
+        options.surfaces = surfaces
+        options.size = size?.size
+        options.format = format.format
+        options.rate = rate
+        options.frames = count
+        options.title = title
+        options.appID = appID
+        options.seed = try seed()
+        options.crop = crop?.rectangle
+        options.destination = scale?.size
+        options.transform = Transform(rawValue: transform) ?? .normal
+        options.holds = hold
+        options.linger = UInt64(linger * 1e9)
+        if let picture {
+            do throws(PictureError) {
+                options.picture = try PNGFile.read(picture)
+            } catch { throw ValidationError("--picture: \(error)") }
+        }
+    }
+}
+
+/// What the pixels lie in, and how their completion is told.
+struct ProduceBufferOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Memory: memfd (works everywhere), udmabuf (/dev/udmabuf), heap (/dev/dma_heap/system), vgem (module vgem).",
+            valueName: "kind"))
+    var buffer = ProducerMemory.memfd
+
+    @Option(help: ArgumentHelp("Buffers of each window.", valueName: "n"))
+    var buffers = 3
+
+    @Option(
+        help: ArgumentHelp(
+            "How a frame's completion is told: none (complete when sent), sync_file (a kernel fence, needs the module vgem), message (a record that follows), never (that record does not follow).",
+            valueName: "kind"))
+    var fence = ProducerFence.none
+
+    @Option(
+        name: .customLong("fence-delay"),
+        help: ArgumentHelp(
+            "Milliseconds from a frame to its fence, or 'never' (a sync_file ends by itself after 10 s).",
+            valueName: "ms"))
+    var fenceDelay = "0"
+
+    func validate() throws {
+        guard (1...256).contains(buffers) else {
+            throw ValidationError("--buffers takes 1 to 256.")
+        }
+    }
+
+    func fenceOptions() throws -> UInt64? {
+        if fenceDelay == "never" { return nil }
+        guard let milliseconds = UInt64(fenceDelay), milliseconds <= 3_600_000 else {
+            throw ValidationError("--fence-delay takes milliseconds, at most an hour, or 'never'.")
+        }
+        return milliseconds * 1_000_000
+    }
+
+    func apply(to options: inout ProducerOptions) throws {
+        options.memory = buffer
+        options.buffers = buffers
+        options.fence = fence
+        options.fenceDelay = try fenceOptions()
+    }
+}
+
+/// What is told.
+struct ProduceOutputOptions: ParsableArguments {
+    @Flag(help: "Print a line for every event.")
+    var verbose = false
+
+    @Flag(help: "Print the summary as one line of JSON.")
+    var json = false
+}
+
+extension ProducerMemory: ExpressibleByArgument {}
+extension ProducerFence: ExpressibleByArgument {}
+
+/// "640x480".
+struct SizeArgument: ExpressibleByArgument {
+    let size: Size
+
+    init?(argument: String) {
+        let parts = argument.split(separator: "x", omittingEmptySubsequences: false)
+        let limit = 1...VMLimits.maximumDimension
+        guard parts.count == 2, let width = UInt32(parts[0]), let height = UInt32(parts[1]),
+            limit.contains(width), limit.contains(height)
+        else { return nil }
+        size = Size(width: width, height: height)
+    }
+}
+
+/// "10,20,300x200".
+struct CropArgument: ExpressibleByArgument {
+    let rectangle: Rectangle
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+        guard parts.count == 3, let x = UInt32(parts[0]), let y = UInt32(parts[1]),
+            let size = SizeArgument(argument: String(parts[2]))?.size
+        else { return nil }
+        rectangle = Rectangle(x: x, y: y, width: size.width, height: size.height)
+    }
+}
+
+/// "XR24": a fourcc that can be drawn.
+struct FormatArgument: ExpressibleByArgument {
+    let format: PixelFormat
+
+    init(format: PixelFormat) { self.format = format }
+
+    init?(argument: String) {
+        guard let format = PixelFormat.allCases.first(where: { $0.description == argument }) else {
+            return nil
+        }
+        self.format = format
+    }
+
+    var defaultValueDescription: String { format.description }
+}
