@@ -22,7 +22,7 @@ struct ProduceCommand: ParsableCommand {
               vm-bridge produce --misbehave list
 
             Exit codes: 0 done (with --misbehave: got exactly the expected answer), 1 a misbehaviour \
-            was not answered as expected, 2 wrong usage, 65 refused by the bridge, 69 cannot connect \
+            was not answered as expected, 64 wrong usage, 65 refused by the bridge, 69 cannot connect \
             or the connection was lost, 70 a device that is needed is missing.
             """)
 
@@ -70,7 +70,7 @@ struct ProduceCommand: ParsableCommand {
         let loop = try EventLoop()
         let isJSON = output.json
         let producer = Producer(options: options, loop: loop) { line in
-            if isJSON { Self.printError(line) } else { print(line) }
+            if isJSON { StandardError.write(line + "\n") } else { print(line) }
         }
         let signals = StopSignals { producer.stop() }
         try loop.watchSignals([SIGTERM, SIGINT], signals)
@@ -88,7 +88,7 @@ struct ProduceCommand: ParsableCommand {
         let end = producer.end ?? .done
         print(output.json ? producer.summary.json(end) : producer.summary.line)
         guard end != .done else { return }
-        Self.printError("vm-bridge produce: \(end)")
+        StandardError.write("vm-bridge produce: \(end)\n")
         throw ExitCode(end.exitCode)
     }
 
@@ -100,10 +100,10 @@ struct ProduceCommand: ParsableCommand {
         switch misbehaver.verdict {
         case .asExpected(let sentence): print("\(kind.rawValue): as expected: \(sentence)")
         case .otherwise(let sentence):
-            Self.printError("vm-bridge produce: \(kind.rawValue): \(sentence)")
+            StandardError.write("vm-bridge produce: \(kind.rawValue): \(sentence)\n")
             throw ExitCode(1)
         case .notTried(let end):
-            Self.printError("vm-bridge produce: \(kind.rawValue) was not tried: \(end)")
+            StandardError.write("vm-bridge produce: \(kind.rawValue) was not tried: \(end)\n")
             throw ExitCode(end == .done ? 1 : end.exitCode)
         case nil: throw ExitCode(1)
         }
@@ -116,11 +116,6 @@ struct ProduceCommand: ParsableCommand {
         try buffers.apply(to: &options)
         options.isVerbose = output.verbose
         return options
-    }
-
-    private static func printError(_ line: String) {
-        let bytes = Array((line + "\n").utf8)
-        _ = bytes.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
     }
 }
 

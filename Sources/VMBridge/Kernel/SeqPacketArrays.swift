@@ -15,4 +15,12 @@ extension SeqPacketSocket {
             send(UnsafeRawBufferPointer(rebasing: $0[..<min(count, $0.count)]), descriptor: nil)
         }
     }
+
+    /// Sends an array as one datagram with descriptors, which are lent.
+    package func send(_ bytes: [UInt8], descriptors: [Int32]) -> SendResult {
+        // UNSAFE: both arrays are lent for the call and only read.
+        bytes.withUnsafeBytes { bytes in
+            descriptors.withUnsafeBufferPointer { send(bytes, descriptors: $0) }
+        }
+    }
 }

@@ -1,4 +1,5 @@
 import Descriptors
+import Glibc
 import VMBridgeCore
 
 /// Is told what comes from the bridge.
@@ -17,11 +18,15 @@ final class ProducerConnection {
     /// Records that go together, with the descriptors that belong to them in order.
     private final class Datagram {
         var records = RecordWriter(capacity: 512)
-        var descriptors = DescriptorBundle()
+        /// Sent instead of the records: any bytes.
+        var raw: [UInt8]?
+        var descriptors: [KeptDescriptor] = []
+    }
 
-        func numbers() -> [Int32] {
-            (0..<descriptors.count).compactMap { descriptors.number(at: $0) }
-        }
+    /// Lets a descriptor stand in an array.
+    private final class KeptDescriptor {
+        let descriptor: OwnedDescriptor
+        init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
     }
 
     private unowned let delegate: any ProducerConnectionDelegate
@@ -77,7 +82,7 @@ final class ProducerConnection {
     func send(_ record: ProducerRecord, _ descriptor: consuming OwnedDescriptor) {
         makeRoom(descriptors: 1)
         gathering.records.append(record, descriptors: 1)
-        _ = gathering.descriptors.append(descriptor)
+        gathering.descriptors.append(KeptDescriptor(descriptor))
     }
 
     /// Sends what has gathered, as far as the socket takes it; the rest follows when it can.
@@ -89,7 +94,7 @@ final class ProducerConnection {
         var sent = 0
         while sent < queue.count, !isBlocked, socket != nil {
             let datagram = queue[sent]
-            switch transmit(datagram.records.bytes, datagram.numbers()) {
+            switch transmit(datagram) {
             case .sent: sent += 1
             case .wouldBlock: isBlocked = true
             // What the bridge said last is still to be read: the end shows there.
@@ -102,27 +107,37 @@ final class ProducerConnection {
         updateInterest()
     }
 
-    /// Sends one datagram of any bytes past the queue; `wouldBlock` while others wait before it.
-    ///
-    /// For those who misbehave on purpose: nothing is checked. The descriptors are lent.
-    func sendRaw(_ bytes: [UInt8], descriptors: [Int32] = []) -> SendResult {
+    /// Sends one datagram of any bytes after what has gathered. Nothing is checked: for those who
+    /// misbehave on purpose. The descriptors are lent.
+    func sendRaw(_ bytes: [UInt8], descriptors: [Int32] = []) {
         flush()
-        guard socket != nil else { return .closed }
-        guard queue.isEmpty, !isBlocked else { return .wouldBlock }
-        let result = transmit(bytes, descriptors)
-        if result == .wouldBlock {
-            isBlocked = true
-            updateInterest()
+        let datagram = Datagram()
+        datagram.raw = bytes
+        datagram.descriptors = descriptors.map {
+            KeptDescriptor(OwnedDescriptor(owning: fcntl($0, F_DUPFD_CLOEXEC, 0)))
         }
-        return result
+        queue.append(datagram)
+        flush()
     }
 
-    private func transmit(_ bytes: [UInt8], _ descriptors: [Int32]) -> SendResult {
-        bytes.withUnsafeBytes { bytes in
-            descriptors.withUnsafeBufferPointer { descriptors in
-                socket?.send(bytes, descriptors: descriptors) ?? .closed
-            }
+    /// The same if the socket takes it now; else nothing is kept and false is the answer.
+    func sendRawNow(_ bytes: [UInt8]) -> Bool {
+        flush()
+        guard queue.isEmpty, !isBlocked, socket != nil else { return false }
+        switch socket?.send(bytes, descriptors: []) ?? .closed {
+        case .sent: return true
+        case .wouldBlock:
+            isBlocked = true
+            updateInterest()
+        case .closed, .failed: break
         }
+        return false
+    }
+
+    private func transmit(_ datagram: Datagram) -> SendResult {
+        socket?.send(
+            datagram.raw ?? datagram.records.bytes,
+            descriptors: datagram.descriptors.map { $0.descriptor.number }) ?? .closed
     }
 
     /// A record of ours has at most a few hundred bytes; the datagram's limit is far above.
@@ -154,10 +169,7 @@ final class ProducerConnection {
     private func read() {
         for _ in 0..<16 {
             guard isReading, socket != nil else { return }
-            let result = input.withUnsafeMutableBytes { buffer in
-                socket?.receive(into: buffer, descriptors: &received) ?? .closed
-            }
-            switch result {
+            switch socket?.receive(into: &input, descriptors: &received) ?? .closed {
             case .datagram(let count):
                 take(datagram: count)
                 flush()
