@@ -44,7 +44,8 @@ struct ProduceCommand: ParsableCommand {
         }
         if let misbehave, Misbehaviour(rawValue: misbehave) == nil {
             throw ValidationError(
-                "No misbehaviour is called '\(misbehave)'; --misbehave list prints those there are.")
+                "No misbehaviour is called '\(misbehave)'; --misbehave list prints those there are."
+            )
         }
         if output.json, output.verbose {
             throw ValidationError("--json prints one line alone: leave --verbose out.")
@@ -66,7 +67,9 @@ struct ProduceCommand: ParsableCommand {
             }
             return
         }
-        let options = try producerOptions()
+        var options = try producerOptions()
+        // The normal frames around a misbehaviour go on until it is judged.
+        if misbehave != nil { options.frames = nil }
         let loop = try EventLoop()
         let isJSON = output.json
         let producer = Producer(options: options, loop: loop) { line in
@@ -86,7 +89,11 @@ struct ProduceCommand: ParsableCommand {
         producer.start()
         if producer.end == nil { try loop.run() }
         let end = producer.end ?? .done
-        print(output.json ? producer.summary.json(end) : producer.summary.line)
+        if output.json {
+            print(producer.summary.json(end))
+        } else if producer.welcome != nil {
+            print(producer.summary.line)
+        }
         guard end != .done else { return }
         StandardError.write("vm-bridge produce: \(end)\n")
         throw ExitCode(end.exitCode)

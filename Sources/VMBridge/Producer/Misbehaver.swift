@@ -116,7 +116,8 @@ package final class Misbehaver: ProducerObserver, ProducerConnectionDelegate {
     /// It went wrong.
     func fail(_ sentence: String) { judge(.otherwise(sentence)) }
 
-    private func satisfy(_ isMatch: (Awaited) -> Bool, _ answer: @autoclosure () -> String) -> Bool {
+    private func satisfy(_ isMatch: (Awaited) -> Bool, _ answer: @autoclosure () -> String) -> Bool
+    {
         guard let index = awaited.firstIndex(where: isMatch) else { return false }
         awaited.remove(at: index)
         if answers.count < 8 { answers.append(answer()) }
@@ -125,7 +126,9 @@ package final class Misbehaver: ProducerObserver, ProducerConnectionDelegate {
     }
 
     private func isReleased(_ awaited: Awaited) -> Bool {
-        guard case .released(let surface, let sequence, let outcomes) = awaited else { return false }
+        guard case .released(let surface, let sequence, let outcomes) = awaited else {
+            return false
+        }
         return released.contains {
             $0.surface == surface && $0.sequence.value == sequence && $0.outcome != .refused
                 && outcomes.contains($0.outcome)

@@ -46,7 +46,8 @@ package enum Misbehaviour: String, CaseIterable, Sendable {
         case .fifoAsBuffer: "a pipe for a buffer: bad_descriptor"
         case .socketAsBuffer: "a socket for a buffer: bad_descriptor"
         case .deviceAsBuffer: "a device node for a buffer: bad_descriptor"
-        case .eventfdAsFence: "an eventfd for a fence: bad_descriptor, the frame released as refused"
+        case .eventfdAsFence:
+            "an eventfd for a fence: bad_descriptor, the frame released as refused"
         case .fenceNever: "a fence that never signals: fence_timeout, and the next frame is taken"
         case .unknownBuffer: "a frame of a buffer that is not there: unknown_object"
         case .destroyWhileShown:

@@ -12,27 +12,36 @@ extension Misbehaver {
         case .foreignModifier: [oddBuffer(.badModifier) { $0.modifier = Self.tiled }]
         case .hugeSize: [oddBuffer(.badValue) { $0.size.width = VMLimits.maximumDimension + 1 }]
         case .hugeMemory:
-            [buffer(.tooManyBytes) { [limits] () throws(ProducerFailure) in
-                try Self.memory(limits.bytes + 4096)
-            }]
+            [
+                buffer(.tooManyBytes) { [limits] () throws(ProducerFailure) in
+                    try Self.memory(limits.bytes + 4096)
+                }
+            ]
         case .unsealedMemfd:
             [buffer(.badSeals) { () throws(ProducerFailure) in try Self.memory(seals: []) }]
         case .writeSealedMemfd:
-            [buffer(.badSeals) { () throws(ProducerFailure) in
-                try Self.memory(seals: [.shrink, .grow, .write])
-            }]
+            [
+                buffer(.badSeals) { () throws(ProducerFailure) in
+                    try Self.memory(seals: [.shrink, .grow, .write])
+                }
+            ]
         case .readOnlyMemfd:
             [buffer(.badAccess) { () throws(ProducerFailure) in try Self.readOnlyMemory() }]
         case .fifoAsBuffer:
             [buffer(.badDescriptor) { () throws(ProducerFailure) in try Self.pipeEnd() }]
         case .socketAsBuffer:
-            [buffer(.badDescriptor) { () throws(ProducerFailure) in
-                try Self.valid(socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0), "socket")
-            }]
+            [
+                buffer(.badDescriptor) { () throws(ProducerFailure) in
+                    try Self.valid(
+                        socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0), "socket")
+                }
+            ]
         case .deviceAsBuffer:
-            [buffer(.badDescriptor) { () throws(ProducerFailure) in
-                try Self.valid(open("/dev/zero", O_RDWR | O_CLOEXEC), "open /dev/zero")
-            }]
+            [
+                buffer(.badDescriptor) { () throws(ProducerFailure) in
+                    try Self.valid(open("/dev/zero", O_RDWR | O_CLOEXEC), "open /dev/zero")
+                }
+            ]
         case .eventfdAsFence: eventfdAsFence()
         case .fenceNever: fenceNever()
         case .unknownBuffer: unknownBuffer()
@@ -49,7 +58,8 @@ extension Misbehaver {
                     deed: { [unowned self] () throws(ProducerFailure) in pump.startUnread() },
                     isOpen: true, limit: 90_000_000_000)
             ]
-        case .secondConnection: [rude(.busy, after: false) { $0.append(.hello(producer: "second")) }]
+        case .secondConnection:
+            [rude(.busy, after: false) { $0.append(.hello(producer: "second")) }]
         case .vanish: [vanish()]
         case .truncatedDescriptors: [miscounted(claimed: 2, sent: 1, .descriptorCount)]
         case .extraDescriptors: [miscounted(claimed: 1, sent: 2, .descriptorCount)]
@@ -61,7 +71,10 @@ extension Misbehaver {
             [rude(.notGreeted, after: true) { $0.append(.bufferDestroy(Self.bufferKey)) }]
         case .wrongVersion:
             [
-                rude(.version, after: true, patch: { $0.replaceSubrange(20..<24, with: [9, 0, 9, 0]) }) {
+                rude(
+                    .version, after: true,
+                    patch: { $0.replaceSubrange(20..<24, with: [9, 0, 9, 0]) }
+                ) {
                     $0.append(.hello(producer: "version 9"))
                 }
             ]
@@ -193,7 +206,8 @@ extension Misbehaver {
 
     private func nextFrameIsTaken(_ sequence: UInt64) -> Stage {
         Stage(
-            deed: { [unowned self] () throws(ProducerFailure) in connection?.send(frame(sequence)) },
+            deed: { [unowned self] () throws(ProducerFailure) in connection?.send(frame(sequence))
+            },
             awaits: [.taken(Self.surfaceKey, sequence)])
     }
 

@@ -121,7 +121,8 @@ package final class Producer: ProducerConnectionDelegate {
             let isTransient = [ENOENT, ECONNREFUSED, EAGAIN].contains(error.code)
             if isTransient, loop.now() < deadline { return arm(timer, after: Self.retry) }
             return finish(
-                .notConnected("cannot reach a bridge: \(error); start vm-bridge run, or use --wait"))
+                .notConnected("cannot reach a bridge: \(error); start vm-bridge run, or use --wait")
+            )
         }
         phase = .greeting
         connection?.send(.hello(producer: "vm-bridge produce"))
@@ -290,7 +291,8 @@ package final class Producer: ProducerConnectionDelegate {
     private func configured(_ key: SurfaceKey, _ configure: ConfigureRecord) {
         tell(
             "surface \(key): configure \(configure.size), states 0x"
-                + String(configure.states, radix: 16) + (configure.wantsFrame ? ", wants a frame" : "")
+                + String(configure.states, radix: 16)
+                + (configure.wantsFrame ? ", wants a frame" : "")
         )
         // This producer keeps its size: the window is told what a buffer has, not the other way round.
         guard configure.wantsFrame, phase == .running || phase == .settling, let surface = find(key)

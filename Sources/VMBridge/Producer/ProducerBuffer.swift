@@ -54,7 +54,9 @@ final class ProducerBuffer {
 
     /// A use was released; false when there is none such.
     func end(_ surface: SurfaceKey, _ sequence: FrameSequence) -> Bool {
-        guard let index = uses.firstIndex(where: { $0 == (surface, sequence) }) else { return false }
+        guard let index = uses.firstIndex(where: { $0 == (surface, sequence) }) else {
+            return false
+        }
         uses.remove(at: index)
         return true
     }

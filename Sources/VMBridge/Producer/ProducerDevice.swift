@@ -63,7 +63,8 @@ final class ProducerDevice {
                 return try vgem.vgem.export(handle: buffer.handle)
             }
         } catch {
-            throw ProducerFailure("no buffer of kind \(kind.rawValue): \(error)\(Self.remedy(kind))")
+            throw ProducerFailure(
+                "cannot make a buffer of kind \(kind.rawValue): \(error), or use --buffer memfd")
         }
     }
 
@@ -85,7 +86,8 @@ final class ProducerDevice {
                 fence: Fence(number: number, carrier: index), syncFile: syncFile)
         } catch {
             throw ProducerFailure(
-                "no fence of kind sync_file: \(error)\(Self.remedy(.vgem)), or use --fence message")
+                "cannot make a fence of kind sync_file, which vgem provides: \(error), or use --fence message"
+            )
         }
     }
 
@@ -107,14 +109,5 @@ final class ProducerDevice {
         let opened = try Card()
         card = opened
         return opened
-    }
-
-    private static func remedy(_ kind: ProducerMemory) -> String {
-        switch kind {
-        case .memfd: ""
-        case .udmabuf: "; load the module udmabuf and see that you may open /dev/udmabuf"
-        case .heap: "; a kernel with CONFIG_DMABUF_HEAPS_SYSTEM has it, and root may open it"
-        case .vgem: "; load the module vgem and see that you may open its /dev/dri/card*"
-        }
     }
 }
