@@ -61,7 +61,10 @@ private final class VM {
     let session: VMSession<InstantPresenter>
     let source: SocketSource<InstantPresenter>
 
-    init(_ name: String, directory: String, loop: EventLoop, probe: DescriptorProbe) throws {
+    init(
+        _ name: String, directory: String, loop: EventLoop, probe: DescriptorProbe,
+        reaper: DescriptorReaper
+    ) throws {
         var limits = VMLimits()
         limits.fenceLimit = 300_000_000
         var logger = Logger(label: name) { _ in SwiftLogNoOpLogHandler() }
@@ -69,7 +72,7 @@ private final class VM {
         session = VMSession(
             name: name, limits: limits, presenter: InstantPresenter(loop: loop), loop: loop,
             probe: probe, logger: logger)
-        source = try SocketSource(path: "\(directory)/\(name)", session: session)
+        source = try SocketSource(path: "\(directory)/\(name)", session: session, reaper: reaper)
     }
 }
 
@@ -92,9 +95,10 @@ private func misbehave(_ kind: Misbehaviour) throws {
     try withDirectory { directory in
         let loop = try EventLoop()
         let probe = try DescriptorProbe()
+        let reaper = try DescriptorReaper()
         let settler = Settler()
-        let bad = try VM("bad", directory: directory, loop: loop, probe: probe)
-        let good = try VM("good", directory: directory, loop: loop, probe: probe)
+        let bad = try VM("bad", directory: directory, loop: loop, probe: probe, reaper: reaper)
+        let good = try VM("good", directory: directory, loop: loop, probe: probe, reaper: reaper)
         settler.vms = [bad, good]
         let hook = loop.addHook(settler)
 
