@@ -264,7 +264,9 @@ package final class Producer: ProducerConnectionDelegate {
         case .presented(let key, let presented):
             summary.count(presented)
             let latency = ProducerSummary.milliseconds(presented.latency)
-            tell("surface \(key): frame \(presented.sequence) presented after \(latency) ms")
+            tell(
+                "surface \(key): frame \(presented.sequence) presented"
+                    + (presented.time == 0 ? "" : " after \(latency) ms"))
             settled(key, presented.sequence)
         case .discarded(let key, let sequence):
             summary.discarded += 1
