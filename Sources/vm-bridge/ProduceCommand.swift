@@ -14,16 +14,18 @@ struct ProduceCommand: ParsableCommand {
             windows and sends frames into them: a moving test pattern that carries its frame number, \
             or a picture. At the end it prints what became of the frames.
 
-            Examples:
+            EXAMPLES
               vm-bridge produce --socket /run/vm-bridge/a.sock
               vm-bridge produce --socket a.sock --surfaces 2 --frames 120 --colour green
-              vm-bridge produce --socket a.sock --buffer udmabuf --fence sync_file --fence-delay 20
+              vm-bridge produce --socket a.sock --buffer udmabuf --fence sync_file
               vm-bridge produce --socket a.sock --misbehave short-stride
               vm-bridge produce --misbehave list
 
-            Exit codes: 0 done (with --misbehave: got exactly the expected answer), 1 a misbehaviour \
-            was not answered as expected, 64 wrong usage, 65 refused by the bridge, 69 cannot connect \
-            or the connection was lost, 70 a device that is needed is missing.
+            EXIT STATUS
+              0 done; with --misbehave: got exactly the expected answer
+              1 a misbehaviour was not answered as expected
+              64 wrong usage                   65 refused by the bridge
+              69 cannot connect, or lost it    70 a device that is needed is missing
             """)
 
     @OptionGroup(title: "Connection") var connection: ProduceConnectionOptions

@@ -109,7 +109,8 @@ final class RunningBridge {
     init(
         vms: [String], _ arguments: [String], environment: [String: String] = [:]
     ) throws {
-        directory = try Place.temporary()
+        let directory = try Place.temporary()
+        self.directory = directory
         let sources = vms.flatMap { ["--source", "\($0)=socket:\(directory)/\($0).sock"] }
         program = try Program(
             ["run", "--report", directory + "/report.json"] + sources + arguments,

@@ -215,7 +215,13 @@ package final class Producer: ProducerConnectionDelegate {
     }
 
     private func signalLater(_ fence: PendingFence) {
-        guard let delay = options.fenceDelay else { return }
+        let delay: UInt64
+        switch (fence, options.fenceDelay) {
+        case (_, .some(let wanted)): delay = wanted
+        case (.message, nil): return
+        // It has ended by itself then; what carried it can carry another.
+        case (.syncFile, nil): delay = 11_000_000_000
+        }
         // The delay is the same for all, so the list is in order of time.
         fences.append((loop.now() + delay, fence))
         if fences.count == 1, let fenceTimer { loop.arm(fenceTimer, at: fences[0].deadline) }
@@ -258,7 +264,9 @@ package final class Producer: ProducerConnectionDelegate {
         case .presented(let key, let presented):
             summary.count(presented)
             let latency = ProducerSummary.milliseconds(presented.latency)
-            tell("surface \(key): frame \(presented.sequence) presented after \(latency) ms")
+            tell(
+                "surface \(key): frame \(presented.sequence) presented"
+                    + (presented.time == 0 ? "" : " after \(latency) ms"))
             settled(key, presented.sequence)
         case .discarded(let key, let sequence):
             summary.discarded += 1

@@ -3,8 +3,6 @@ import VMBridgeCore
 
 /// One buffer of the reference producer: memory that the bridge gets a descriptor of, mapped here for
 /// drawing, and the frames that still use it.
-///
-/// Unsafe here: the mapping's bytes are lent to the painter, which checks every plane against them.
 final class ProducerBuffer {
     /// Its name on the wire.
     let key: BufferKey
@@ -64,17 +62,14 @@ final class ProducerBuffer {
     /// Draws a frame. A dma-buf's caches are kept in step by telling the kernel (DMA_BUF_IOCTL_SYNC).
     func draw(_ frame: UInt32, _ painter: ProducerPainter) throws(ProducerFailure) {
         try synchronize(.begin(.write))
-        let failure = memory.withUnsafeMutableBytes { bytes -> PictureError? in
-            let planes = layout.planes.map {
-                WritablePixelPlane(bytes, offset: Int($0.offset), stride: Int($0.stride))
-            }
-            do throws(PictureError) {
+        do throws(PictureError) {
+            try memory.withPlanes(
+                layout.planes.map { (offset: Int($0.offset), stride: Int($0.stride)) }
+            ) { (planes) throws(PictureError) -> Void in
                 try painter.draw(frame, over: shownFrame, into: planes)
-                return nil
-            } catch { return error }
-        }
+            }
+        } catch { throw ProducerFailure("a frame cannot be drawn: \(error)") }
         try synchronize(.end(.write))
-        if let failure { throw ProducerFailure("a frame cannot be drawn: \(failure)") }
         shownFrame = frame
     }
 

@@ -15,7 +15,9 @@ package struct ProducerSummary: Sendable, Equatable {
     package var discarded: UInt64 = 0
     /// Times at which a frame was due and every buffer was held.
     package var skipped: UInt64 = 0
-    /// Sum of the presented frames' latencies, nanoseconds.
+    /// Those of them whose time on the screen is known: some compositors keep another clock.
+    package var timed: UInt64 = 0
+    /// Sum of these frames' latencies, nanoseconds.
     package var latency: UInt64 = 0
     /// Highest of them.
     package var highestLatency: UInt64 = 0
@@ -34,25 +36,27 @@ package struct ProducerSummary: Sendable, Equatable {
 
     mutating func count(_ record: PresentedRecord) {
         presented += 1
+        guard record.time != 0 else { return }
+        timed += 1
         latency &+= record.latency
         highestLatency = max(highestLatency, record.latency)
     }
 
-    /// Mean time from a frame's receipt to the screen, nanoseconds.
-    package var meanLatency: UInt64 { presented == 0 ? 0 : latency / presented }
+    /// Mean time from a frame's receipt to the screen, nanoseconds; 0 when unknown.
+    package var meanLatency: UInt64 { timed == 0 ? 0 : latency / timed }
 
     /// One line for people.
     package var line: String {
         "frames: \(sent) sent, \(shown) shown, \(superseded) superseded, \(refused) refused, "
             + "\(lost) lost; \(presented) presented, \(discarded) discarded, \(skipped) skipped; "
-            + "mean latency \(Self.milliseconds(meanLatency)) ms"
+            + "mean latency " + (timed == 0 ? "unknown" : "\(Self.milliseconds(meanLatency)) ms")
     }
 
     /// One line for programs; `end` is how the run ended.
     package func json(_ end: ProducerEnd) -> String {
         "{\"sent\":\(sent),\"shown\":\(shown),\"superseded\":\(superseded),\"refused\":\(refused),"
             + "\"lost\":\(lost),\"presented\":\(presented),\"discarded\":\(discarded),"
-            + "\"skipped\":\(skipped),\"mean_latency_ns\":\(meanLatency),"
+            + "\"skipped\":\(skipped),\"timed\":\(timed),\"mean_latency_ns\":\(meanLatency),"
             + "\"highest_latency_ns\":\(highestLatency),\"exit\":\(end.exitCode),"
             + "\"end\":\(Self.quoted(end.description))}"
     }

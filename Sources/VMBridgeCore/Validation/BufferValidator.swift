@@ -144,6 +144,12 @@ public enum BufferValidator {
         guard plane.stride > 0, plane.stride <= UInt32(Int32.max) else {
             throw Refusal(.badLayout, "Plane \(index) has a stride of \(plane.stride) bytes.")
         }
+        // Software compositors read pools in 32-bit words; pixman makes no image of anything else.
+        guard layout.memory == .dmaBuf || (plane.stride % 4 == 0 && plane.offset % 4 == 0) else {
+            throw Refusal(
+                .badLayout,
+                "Plane \(index) of a memfd has its offset and stride in multiples of 4 bytes.")
+        }
         guard let info else {
             guard UInt64(plane.offset) < size else {
                 throw Refusal(.badLayout, "Plane \(index) begins behind its memory's end.")

@@ -1,0 +1,372 @@
+import Glibc
+import Testing
+import VMBridgeCore
+
+@testable import VMBridge
+
+@Suite("[kernel] the reference producer against a tiny bridge")
+struct ProducerTests {
+    /// A bridge and a producer on one loop.
+    private func withDialogue(
+        _ change: (inout ProducerOptions) -> Void = { _ in },
+        _ body: (EventLoop, TinyBridge, Producer) throws -> Void
+    ) throws {
+        try withDirectory { directory in
+            let loop = try EventLoop()
+            let bridge = try TinyBridge(path: directory + "/s", loop: loop)
+            defer { bridge.shutDown() }
+            var options = ProducerOptions(socketPath: directory + "/s")
+            options.size = Size(width: 256, height: 64)
+            options.rate = 500
+            change(&options)
+            try body(loop, bridge, Producer(options: options, loop: loop))
+        }
+    }
+
+    @Test func aWholeDialogue() throws {
+        try withDialogue {
+            $0.surfaces = 2
+            $0.frames = 5
+            $0.title = "T"
+            $0.appID = "org.example"
+        } _: { loop, bridge, producer in
+            var marks: [FrameMark.Verdict] = []
+            bridge.onRecord = { record in
+                guard case .frame(let frame) = record else { return }
+                if let picture = try? bridge.picture(frame) {
+                    marks.append(FrameMark.verdict(picture))
+                }
+                bridge.present(frame)
+                bridge.release(frame)
+            }
+            producer.start()
+            try run(loop) { producer.end != nil && bridge.isClosed }
+
+            #expect(producer.end == .done)
+            #expect(bridge.producerName == "vm-bridge produce")
+            var titles: [String?] = []
+            var destroyed: Set<UInt64> = []
+            var freed: Set<UInt64> = []
+            for record in bridge.records {
+                switch record {
+                case .surfaceCreate(_, let role, let isGraphics, let metadata):
+                    #expect(role == .toplevel && isGraphics && metadata.appID == "org.example")
+                    titles.append(metadata.title)
+                case .surfaceDestroy(let key): destroyed.insert(key.value)
+                case .bufferDestroy(let key):
+                    #expect(destroyed == [1, 2])
+                    freed.insert(key.value)
+                default: break
+                }
+            }
+            #expect(titles == ["T 1", "T 2"])
+            #expect(freed == Set(1...6))
+            for surface in [1, 2] as [UInt64] {
+                let frames = bridge.frames.filter { $0.surface.value == surface }
+                #expect(frames.map(\.sequence.value) == [1, 2, 3, 4, 5])
+                #expect(frames[0].damage.isWhole)
+                let later = frames.dropFirst().allSatisfy {
+                    !$0.damage.isWhole && !$0.damage.isEmpty
+                }
+                #expect(later)
+            }
+            #expect(marks == bridge.frames.map { .whole(UInt32($0.sequence.value)) })
+            let summary = producer.summary
+            #expect(summary.sent == 10 && summary.shown == 10 && summary.presented == 10)
+            #expect(summary.refused == 0 && summary.lost == 0 && summary.superseded == 0)
+            #expect(summary.meanLatency == 2_000_000)
+        }
+    }
+
+    @Test func memfdsAreWhatCompositorsWant() throws {
+        try withDialogue {
+            $0.buffers = 1
+            $0.frames = 1
+        } _: { loop, bridge, producer in
+            producer.start()
+            try run(loop) { bridge.frames.count == 1 }
+            let memory = try #require(bridge.memory[1])
+            let facts = try DescriptorProbe().facts(of: memory.descriptor.number)
+            #expect(facts.seals.isSuperset(of: [.shrink, .grow]))
+            #expect(facts.seals.isDisjoint(with: [.write, .futureWrite]))
+            #expect(facts.accessMode == .readWrite)
+            let layout = try #require(bridge.layouts[1])
+            #expect(layout.planes == [PlaneLayout(descriptor: 0, offset: 0, stride: 1024)])
+        }
+    }
+
+    @Test func aHeldBufferIsNotDrawnAgain() throws {
+        try withDialogue { _ in
+        } _: { loop, bridge, producer in
+            producer.start()
+            try run(loop) { producer.summary.skipped > 20 }
+            #expect(bridge.frames.map(\.buffer.value) == [1, 2, 3])
+            bridge.release(bridge.frames[1], .superseded)
+            try run(loop) { bridge.frames.count == 4 }
+            #expect(bridge.frames[3].buffer.value == 2)
+            #expect(producer.summary.superseded == 1)
+            // A use that is not there ends nothing.
+            bridge.release(bridge.frames[1])
+            let skipped = producer.summary.skipped
+            try run(loop) { producer.summary.skipped > skipped + 5 }
+            #expect(bridge.frames.count == 4)
+        }
+    }
+
+    @Test func aFrameIsRepeatedWhenOneIsWanted() throws {
+        try withDialogue {
+            $0.buffers = 1
+            $0.frames = 1
+            $0.holds = true
+        } _: { loop, bridge, producer in
+            producer.start()
+            try run(loop) { bridge.frames.count == 1 }
+            bridge.send(
+                .configure(SurfaceKey(1), ConfigureRecord(size: .zero, wantsFrame: true)))
+            try run(loop) { bridge.frames.count == 2 }
+            // Its only buffer is held, so the same content comes again under a new number.
+            #expect(bridge.frames[1].buffer == bridge.frames[0].buffer)
+            #expect(bridge.frames[1].sequence.value == 2)
+            #expect(bridge.frames[1].damage.isEmpty)
+            bridge.release(bridge.frames[0])
+            bridge.release(bridge.frames[1])
+            bridge.send(
+                .configure(SurfaceKey(1), ConfigureRecord(size: .zero, wantsFrame: true)))
+            try run(loop) { bridge.frames.count == 3 }
+            #expect(FrameMark.verdict(try bridge.picture(bridge.frames[2])) == .whole(3))
+        }
+    }
+
+    @Test func closedWindowsEndIt() throws {
+        try withDialogue {
+            $0.surfaces = 2
+            $0.frames = 1
+            $0.holds = true
+        } _: { loop, bridge, producer in
+            producer.start()
+            try run(loop) { bridge.frames.count == 2 }
+            bridge.send(.close(SurfaceKey(1)))
+            try run(loop) {
+                bridge.records.contains { if case .surfaceDestroy = $0 { true } else { false } }
+            }
+            #expect(producer.end == nil)
+            bridge.send(.close(SurfaceKey(2)))
+            for frame in bridge.frames { bridge.release(frame, .lost) }
+            try run(loop) { producer.end != nil }
+            #expect(producer.end == .done)
+            #expect(producer.summary.lost == 2)
+        }
+    }
+
+    @Test func aRefusedConnectionIsTold() throws {
+        try withDialogue { _ in
+        } _: { loop, bridge, producer in
+            let refusal = Refusal(.busy, "Another producer is here.")
+            bridge.welcome = .refused(RefusedRecord(type: 0, object: 0, refusal: refusal))
+            producer.start()
+            try run(loop) { producer.end != nil }
+            #expect(producer.end == .refused(refusal))
+            #expect(producer.end?.exitCode == 65)
+            #expect(
+                producer.summary.json(.refused(refusal)).hasSuffix(
+                    "\"exit\":65,\"end\":\"the bridge ended the connection, busy: Another producer is here.\"}"
+                ))
+        }
+    }
+
+    @Test func refusedBuffersEndItToo() throws {
+        try withDialogue {
+            $0.buffers = 2
+        } _: { loop, bridge, producer in
+            let refusal = Refusal(.badFormat, "Not here.")
+            bridge.onRecord = { record in
+                guard case .bufferCreate(let key, _) = record else { return }
+                bridge.send(
+                    .refused(
+                        RefusedRecord(
+                            type: RecordType.bufferCreate, object: key.value, refusal: refusal)))
+            }
+            producer.start()
+            try run(loop) { producer.end != nil }
+            #expect(producer.end == .refused(refusal))
+        }
+    }
+
+    @Test(arguments: [nil, 30] as [UInt64?])
+    func aMessageFollowsItsFrame(delay: UInt64?) throws {
+        try withDialogue {
+            $0.frames = 1
+            $0.fence = .message
+            $0.fenceDelay = delay.map { $0 * 1_000_000 }
+        } _: { loop, bridge, producer in
+            var sentAt: UInt64 = 0
+            var signalledAt: UInt64?
+            bridge.onRecord = { record in
+                switch record {
+                case .frame: sentAt = loop.now()
+                case .fenceSignal(let surface, let sequence, let isError):
+                    #expect(surface.value == 1 && sequence.value == 1 && !isError)
+                    signalledAt = loop.now()
+                default: break
+                }
+            }
+            producer.start()
+            try run(loop) { bridge.frames.count == 1 }
+            #expect(bridge.frames[0].acquire == .message)
+            let end = loop.now() + 100_000_000
+            try run(loop) { loop.now() > end }
+            if let delay {
+                let at = try #require(signalledAt)
+                #expect(at + 5_000_000 >= sentAt + delay * 1_000_000)
+            } else {
+                #expect(signalledAt == nil)
+            }
+        }
+    }
+
+    @Test func geometryGoesWithEachFrame() throws {
+        try withDialogue {
+            $0.frames = 1
+            $0.format = .argb8888
+            $0.crop = Rectangle(x: 8, y: 4, width: 32, height: 16)
+            $0.destination = Size(width: 64, height: 48)
+            $0.transform = Transform(rawValue: 3)!
+        } _: { loop, bridge, producer in
+            producer.start()
+            try run(loop) { bridge.frames.count == 1 }
+            let frame = bridge.frames[0]
+            #expect(frame.crop == Rectangle(x: 8, y: 4, width: 32, height: 16))
+            #expect(frame.destination == Size(width: 64, height: 48))
+            #expect(frame.transform.rawValue == 3)
+            #expect(bridge.layouts[1]?.format == .argb8888)
+        }
+    }
+
+    @Test func aPictureCarriesTheMark() throws {
+        var picture = Picture(width: 300, height: 40, fill: Colour(10, 200, 30))
+        picture.fill(Colour(200, 0, 0), PixelRect(x: 250, y: 0, width: 50, height: 40))
+        try withDialogue {
+            $0.size = nil
+            $0.picture = picture
+            $0.frames = 4
+        } _: { loop, bridge, producer in
+            var shown: [Picture] = []
+            bridge.onRecord = { record in
+                guard case .frame(let frame) = record else { return }
+                if let read = try? bridge.picture(frame) { shown.append(read) }
+                bridge.present(frame)
+                bridge.release(frame)
+            }
+            producer.start()
+            try run(loop) { producer.end != nil }
+            #expect(shown.map { FrameMark.verdict($0) } == (1...4).map { .whole($0) })
+            let mark = FrameMark.area(width: 300, height: 40)
+            let rest = PixelRect(x: mark.width, y: 0, width: 300 - mark.width, height: 40)
+            #expect(shown.allSatisfy { $0.cropped(to: rest) == picture.cropped(to: rest) })
+        }
+    }
+
+    @Test func nobodyListens() throws {
+        try withDirectory { directory in
+            let loop = try EventLoop()
+            let producer = Producer(
+                options: ProducerOptions(socketPath: directory + "/s"), loop: loop)
+            producer.start()
+            guard case .notConnected(let why) = producer.end else {
+                Issue.record("\(String(describing: producer.end))")
+                return
+            }
+            #expect(why.contains(directory + "/s") && why.contains("--wait"))
+            #expect(producer.end?.exitCode == 69)
+        }
+    }
+
+    @Test func itWaitsForABridge() throws {
+        try withDirectory { directory in
+            let loop = try EventLoop()
+            var options = ProducerOptions(socketPath: directory + "/s")
+            options.connectPatience = 10_000_000_000
+            options.frames = 1
+            let producer = Producer(options: options, loop: loop)
+            producer.start()
+            let late = loop.now() + 120_000_000
+            try run(loop) { loop.now() > late }
+            #expect(producer.end == nil)
+            let bridge = try TinyBridge(path: directory + "/s", loop: loop)
+            defer { bridge.shutDown() }
+            try run(loop) { bridge.frames.count == 1 }
+        }
+    }
+
+    @Test func aBridgeThatDiesIsTold() throws {
+        try withDialogue { _ in
+        } _: { loop, bridge, producer in
+            producer.start()
+            try run(loop) { !bridge.frames.isEmpty }
+            bridge.shutDown()
+            try run(loop) { producer.end != nil }
+            #expect(producer.end == .disconnected("the bridge closed the connection"))
+        }
+    }
+
+    @Test(
+        .enabled(if: access("/dev/udmabuf", F_OK) != 0, "this machine has udmabufs"))
+    func aMissingDeviceIsNamed() throws {
+        try withDialogue {
+            $0.memory = .udmabuf
+        } _: { _, _, producer in
+            producer.start()
+            guard case .deviceMissing(let why) = producer.end else {
+                Issue.record("\(String(describing: producer.end))")
+                return
+            }
+            #expect(why.contains("/dev/udmabuf") && why.contains("load the module udmabuf"))
+            #expect(producer.end?.exitCode == 70)
+        }
+    }
+}
+
+@Suite("[pure] the reference producer's words")
+struct ProducerWordsTests {
+    @Test func everyColourHasASeed() throws {
+        for name in Colour.accentNames {
+            let seed = try #require(Colour.seed(named: name))
+            #expect(Colour.seed(named: "\(seed)") == seed)
+        }
+        let red = Colour.accent(seed: try #require(Colour.seed(named: "red")))
+        #expect(red.red > 200 && red.green < 60 && red.blue < 60)
+        let green = Colour.accent(seed: try #require(Colour.seed(named: "green")))
+        #expect(green.green > 200 && green.red < 60 && green.blue < 60)
+        #expect(Colour.seed(named: "mauve") == nil)
+        #expect(Colour.seed(named: "-1") == nil)
+    }
+
+    @Test func summaries() {
+        #expect(ProducerSummary().line.hasSuffix("mean latency unknown"))
+        var summary = ProducerSummary()
+        summary.sent = 3
+        summary.count(.shown)
+        summary.count(.superseded)
+        summary.count(.refused)
+        summary.count(.lost)
+        summary.count(
+            PresentedRecord(
+                sequence: FrameSequence(1), time: 5, latency: 1_000_000, refresh: 0, flags: 0))
+        summary.count(
+            PresentedRecord(
+                sequence: FrameSequence(2), time: 6, latency: 2_100_000, refresh: 0, flags: 0))
+        // The compositor's clock is another one: no time is known.
+        summary.count(
+            PresentedRecord(
+                sequence: FrameSequence(3), time: 0, latency: 0, refresh: 0, flags: 0))
+        #expect(
+            summary.line
+                == "frames: 3 sent, 1 shown, 1 superseded, 1 refused, 1 lost; 3 presented, 0 discarded, 0 skipped; mean latency 1.55 ms"
+        )
+        #expect(
+            summary.json(.done)
+                == "{\"sent\":3,\"shown\":1,\"superseded\":1,\"refused\":1,\"lost\":1,\"presented\":3,\"discarded\":0,\"skipped\":0,\"timed\":2,\"mean_latency_ns\":1550000,\"highest_latency_ns\":2100000,\"exit\":0,\"end\":\"done\"}"
+        )
+        #expect(ProducerSummary.quoted("a\"\\\n") == "\"a\\\"\\\\\\u000a\"")
+    }
+}

@@ -1,0 +1,150 @@
+import Descriptors
+import Testing
+import VMBridgeCore
+
+@testable import VMBridge
+
+/// Just enough of a bridge to talk to a producer: decodes what comes and sends what the test says.
+final class TinyBridge {
+    let loop: EventLoop
+    /// Every record but the greeting, in order.
+    private(set) var records: [ProducerRecord] = []
+    private(set) var producerName: String?
+    /// Layouts and descriptors of the buffers, by key.
+    private(set) var layouts: [UInt64: BufferLayout] = [:]
+    private(set) var memory: [UInt64: Shared] = [:]
+    private(set) var isClosed = false
+    /// Called for each record after it is booked.
+    var onRecord: ((ProducerRecord) -> Void)?
+    /// What is sent to a greeting.
+    var welcome: BridgeRecord? = .welcome(
+        Welcome(generation: 1, limits: VMLimits(), vmName: "tiny", formats: []))
+    private var listener: SeqPacketListener
+    private var socket: SeqPacketSocket?
+    private var registrations: [Registration] = []
+    private var input = [UInt8](repeating: 0, count: 65_536)
+    private var bundle = DescriptorBundle()
+
+    /// A descriptor that a dictionary can hold.
+    final class Shared {
+        let descriptor: OwnedDescriptor
+        init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+    }
+
+    init(path: String, loop: EventLoop) throws {
+        self.loop = loop
+        listener = try SeqPacketListener(path: path)
+        registrations.append(
+            try loop.register(listener.number, .read) { [unowned self] _ in self.accept() })
+    }
+
+    func shutDown() {
+        for registration in registrations { loop.remove(registration) }
+        registrations.removeAll()
+        socket = nil
+    }
+
+    func send(_ records: BridgeRecord...) {
+        var writer = RecordWriter()
+        for record in records { writer.append(record) }
+        let result = socket?.send(writer.bytes, count: writer.bytes.count) ?? .closed
+        #expect(result == .sent)
+    }
+
+    /// Ends a use of the frame's buffer.
+    func release(_ frame: FrameRecord, _ outcome: UseOutcome = .shown) {
+        send(.released(frame.buffer, frame.surface, frame.sequence, outcome))
+    }
+
+    func present(_ frame: FrameRecord, latency: UInt64 = 2_000_000) {
+        send(
+            .presented(
+                frame.surface,
+                PresentedRecord(
+                    sequence: frame.sequence, time: loop.now(), latency: latency, refresh: 0,
+                    flags: 0)))
+    }
+
+    var frames: [FrameRecord] {
+        records.compactMap { if case .frame(let frame) = $0 { frame } else { nil } }
+    }
+
+    /// A frame's pixels, read from its memory now.
+    func picture(_ frame: FrameRecord) throws -> Picture {
+        let layout = try #require(layouts[frame.buffer.value])
+        let memory = try #require(self.memory[frame.buffer.value])
+        let format = try PixelFormat(fourcc: layout.format.rawValue)
+        let width = Int(layout.size.width)
+        let height = Int(layout.size.height)
+        let bytes = try format.linearLayout(width: width, height: height).size
+        let mapped = try MappedMemory(memory.descriptor.number, count: bytes)
+        return try mapped.withUnsafeBytes { bytes in
+            try Picture(
+                format, width: width, height: height,
+                planes: layout.planes.map {
+                    PixelPlane(bytes, offset: Int($0.offset), stride: Int($0.stride))
+                })
+        }
+    }
+
+    private func accept() {
+        guard case .accepted(let socket) = listener.accept() else { return }
+        do {
+            registrations.append(
+                try loop.register(socket.number, .read) { [unowned self] _ in self.read() })
+            self.socket = consume socket
+        } catch { Issue.record(error) }
+    }
+
+    private func read() {
+        while true {
+            switch socket?.receive(into: &input, descriptors: &bundle) ?? .wouldBlock {
+            case .datagram(let count): take(count)
+            case .wouldBlock: return
+            default:
+                isClosed = true
+                loop.remove(registrations.removeLast())
+                socket = nil
+                return
+            }
+        }
+    }
+
+    private func take(_ count: Int) {
+        var walker = RecordWalker()
+        let bytes = Array(input[..<count])
+        do {
+            while let header = try walker.next(
+                in: bytes.span, descriptorCount: bundle.count)
+            {
+                let record = try ProducerDecoder.decode(
+                    header, in: bytes.span)
+                switch record {
+                case .hello(let name):
+                    producerName = name
+                    if let welcome { send(welcome) }
+                    continue
+                case .bufferCreate(let key, let layout):
+                    layouts[key.value] = layout
+                    if let descriptor = bundle.take(header.firstDescriptor) {
+                        memory[key.value] = Shared(descriptor)
+                    }
+                default: break
+                }
+                records.append(record)
+                onRecord?(record)
+            }
+        } catch { Issue.record(error) }
+    }
+}
+
+/// Runs a loop until something is so; fails after ten seconds.
+func run(
+    _ loop: EventLoop, until condition: () -> Bool, _ location: SourceLocation = #_sourceLocation
+) throws {
+    let limit = loop.now() + 10_000_000_000
+    while !condition() {
+        try #require(loop.now() < limit, "it did not come to it", sourceLocation: location)
+        try loop.runOnce(milliseconds: 50)
+    }
+}
