@@ -157,9 +157,10 @@ private final class Demo {
 
     /// Whether each VM's surfaces were shown.
     var hasSucceeded: Bool {
-        atEnd.count == Self.guests.count && atEnd.allSatisfy { vm in
-            !vm.surfaces.isEmpty && vm.surfaces.allSatisfy { $0.counters.shown > 10 }
-        }
+        atEnd.count == Self.guests.count
+            && atEnd.allSatisfy { vm in
+                !vm.surfaces.isEmpty && vm.surfaces.allSatisfy { $0.counters.shown > 10 }
+            }
     }
 
     func writeSheet(to path: String) throws {

@@ -16,7 +16,9 @@ struct CompositorCommandTests {
                 "--frames", "5", "--hold", "--size", "320x240", "--title", "Weston window",
                 "--app-id", "org.example.w", "--colour", "6",
             ])
-        #expect(try eventually { try bridge.vm("a").surfaces.contains { $0.presented >= 4 } }, "\(bridge.program.err)")
+        #expect(
+            try eventually { try bridge.vm("a").surfaces.contains { $0.presented >= 4 } },
+            "\(bridge.program.err)")
         let graph = try weston.sceneGraph()
         #expect(
             graph.contains("top-level window '[a] Weston window' of vm-bridge.a.org.example.w"),
@@ -60,7 +62,9 @@ struct CompositorCommandTests {
                 }
             }, "\(bridge.program.err)")
         let graph = try weston.sceneGraph()
-        for title in ["[a] First", "[b] Second 1", "[b] Second 2"] { #expect(graph.contains(title)) }
+        for title in ["[a] First", "[b] Second 1", "[b] Second 2"] {
+            #expect(graph.contains(title))
+        }
         // One VM's end takes nothing from the other.
         first.send(SIGKILL)
         #expect(try eventually { try !bridge.vm("a").connected })
@@ -101,7 +105,9 @@ struct CompositorCommandTests {
                 "--frames", "4", "--hold", "--size", "400x300", "--title", "Sway window",
                 "--colour", "9",
             ])
-        #expect(try eventually { try bridge.vm("a").surfaces.contains { $0.shown >= 1 } }, "\(bridge.program.err)")
+        #expect(
+            try eventually { try bridge.vm("a").surfaces.contains { $0.shown >= 1 } },
+            "\(bridge.program.err)")
         #expect(try eventually { try sway.tree().contains("[a] Sway window") })
         #expect(try sway.tree().contains("vm-bridge.a.produce"))
         let pattern = try TestPattern(

@@ -5,7 +5,8 @@ import Testing
 
 @Suite("[kernel] the command, headless", .serialized)
 struct HeadlessCommandTests {
-    @Test("usage errors, a missing compositor and a taken path end with their own status and say why")
+    @Test(
+        "usage errors, a missing compositor and a taken path end with their own status and say why")
     func statuses() throws {
         let usage = try Program.run(["run", "--source", "nonsense", "--headless"])
         #expect(usage.status == 64)
@@ -26,7 +27,9 @@ struct HeadlessCommandTests {
             ["run", "--headless", "--source", "a=socket:/nonexistent/a.sock"])
         #expect(nowhere.status == 74)
         #expect(nowhere.err.contains("/nonexistent/a.sock"))
-        for command in [["--help"], ["run", "--help"], ["demo", "--help"], ["produce", "--help"]] {
+        for command in [
+            ["--help"], ["run", "--help"], ["demo", "--help"], ["produce", "--help"],
+        ] {
             let help = try Program.run(command)
             #expect(help.status == 0)
             #expect(help.out.contains("USAGE"))
@@ -39,7 +42,11 @@ struct HeadlessCommandTests {
         defer { try? FileManager.default.removeItem(atPath: out) }
         let bridge = try RunningBridge(vms: ["a", "b"], ["--headless", "--capture", out])
         let first = try bridge.produce(
-            "a", ["--frames", "20", "--rate", "200", "--size", "320x200", "--title", "One", "--colour", "3"])
+            "a",
+            [
+                "--frames", "20", "--rate", "200", "--size", "320x200", "--title", "One",
+                "--colour", "3",
+            ])
         let second = try bridge.produce(
             "b",
             [
@@ -82,7 +89,9 @@ struct HeadlessCommandTests {
         for round in 1...3 {
             let producer = try bridge.produce(
                 "a", ["--surfaces", "3", "--fence", "message", "--fence-delay", "30"])
-            #expect(try eventually { try bridge.vm("a").surfaces.contains { $0.shown > 5 && !$0.gone } })
+            #expect(
+                try eventually { try bridge.vm("a").surfaces.contains { $0.shown > 5 && !$0.gone } }
+            )
             #expect(bridge.program.descriptors.count > before.count)
             producer.send(SIGKILL)
             #expect(try eventually { try !bridge.vm("a").connected })
@@ -123,7 +132,9 @@ struct HeadlessCommandTests {
         let sheet = directory + "/sheet.png"
         let demo = try Program.run(["demo", "--headless", "--seconds", "2", "--output", sheet])
         #expect(demo.status == 0, "\(demo.err)")
-        for words in ["[work] Sensors 1", "[work] Sensors 2", "[play] Arcade", "frames/s", "held in the loop"] {
+        for words in [
+            "[work] Sensors 1", "[work] Sensors 2", "[play] Arcade", "frames/s", "held in the loop",
+        ] {
             #expect(demo.out.contains(words), "\(words) is not in: \(demo.out)")
         }
         let picture = try PNGFile.read(sheet)

@@ -5,7 +5,9 @@ import Testing
 struct MisbehaviourCommandTests {
     private static func kinds() throws -> [String] {
         let list = try Program.run(["produce", "--misbehave", "list"])
-        return list.out.split(separator: "\n").compactMap { $0.split(separator: " ").first.map(String.init) }
+        return list.out.split(separator: "\n").compactMap {
+            $0.split(separator: " ").first.map(String.init)
+        }
     }
 
     @Test("each kind gets the answer it should, and a second VM loses no frame meanwhile")

@@ -8,8 +8,10 @@ enum Place {
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
     /// The program, built beside this test.
     static let program =
-        URL(fileURLWithPath: (try? FileManager.default.destinationOfSymbolicLink(
-            atPath: "/proc/self/exe")) ?? CommandLine.arguments[0])
+        URL(
+            fileURLWithPath: (try? FileManager.default.destinationOfSymbolicLink(
+                atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+        )
         .deletingLastPathComponent().appendingPathComponent("vm-bridge").path
 
     /// A fresh directory, short enough for sockets.

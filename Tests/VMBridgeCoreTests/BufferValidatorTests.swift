@@ -169,6 +169,27 @@ struct BufferValidatorTests {
             } == .badAccess)
     }
 
+    @Test func memfdsAreReadInWords() {
+        for (offset, stride, expected): (UInt32, UInt32, RefusalReason?) in [
+            (0, 2560, nil), (4, 2564, nil), (1, 2560, .badLayout), (2, 2560, .badLayout),
+            (0, 2561, .badLayout), (0, 2562, .badLayout), (0, 2563, .badLayout),
+        ] {
+            for (memory, kind) in [
+                (MemoryKind.memfd, DescriptorFacts.Kind.memfd), (.dmaBuf, .dmaBuf),
+            ] {
+                #expect(
+                    why {
+                        $0.memory = memory
+                        $0.planes = [PlaneLayout(descriptor: 0, offset: offset, stride: stride)]
+                        $0.facts = [
+                            DescriptorFacts(
+                                kind: kind, size: 1 << 24, isSealedAgainstShrinking: true)
+                        ]
+                    } == (memory == .memfd ? expected : nil), "\(memory) \(offset) \(stride)")
+            }
+        }
+    }
+
     @Test func layouts() {
         let plane = { (offset: UInt32, stride: UInt32) in
             self.why { $0.planes = [PlaneLayout(descriptor: 0, offset: offset, stride: stride)] }
