@@ -224,7 +224,7 @@ struct BufferValidatorTests {
             } == .badLayout)
         // A compositor's pool is counted in signed 32 bits.
         for (offset, expected): (UInt32, RefusalReason?) in [
-            (0x7fff_ffff - 2560 * 480, nil), (0x8000_0000 - 2560 * 480, .badLayout),
+            (0x7fff_fffc - 2560 * 480, nil), (0x8000_0000 - 2560 * 480, .badLayout),
         ] {
             #expect(
                 why {
