@@ -1,22 +1,489 @@
+import Glibc
 import Logging
 import VMBridgeCore
-package final class WaylandPresenter: Presenter {
-    package init(display: String?, vmName: String, loop: EventLoop, logger: Logger) throws {}
-    package var formats: [ImportableFormat] { [] }
-    package var isReady: Bool { false }
-    package var name: String { "" }
-    package func addBuffer(_ id: BufferID, _ memory: BufferMemory) {}
-    package func forgetBuffer(_ id: BufferID) {}
-    package func reserveImage(_ use: UseID, of buffer: BufferID) -> ImageAnswer { .ready }
-    package func cancelImage(_ use: UseID) {}
-    package func importPath(of buffer: BufferID) -> String { "" }
-    package func createWindow(_ id: SurfaceID, _ properties: WindowProperties) {}
-    package func updateWindow(_ id: SurfaceID, _ properties: WindowProperties) {}
-    package func acknowledge(_ id: SurfaceID, serial: UInt32) {}
-    package func commit(_ id: SurfaceID, _ frame: Frame) {}
-    package func commitState(_ id: SurfaceID) {}
-    package func destroyWindow(_ id: SurfaceID) {}
-    package func takeEvents(_ body: (PresenterEvent) -> Void) {}
-    package func flush() {}
-    package func shutDown() {}
+import Wayland
+
+/// Shows one VM's surfaces as toplevels of a compositor, over a connection of the VM's own, so that a
+/// protocol error costs this VM's windows and nobody else's.
+///
+/// Buffers outlive the compositor: when it comes back they are imported again as they are needed,
+/// while windows are made anew by the session, which is told `lost` and `ready`.
+///
+/// While the compositor does not read, requests wait in order; nothing blocks. Belongs to the loop's
+/// thread, and is held by the loop until `shutDown`.
+package final class WaylandPresenter: HotEventTarget, Presenter {
+    /// Bytes that a group of requests other than a window's takes at most.
+    private static let groupBytes = 256
+
+    private let display: String?
+    private let vmName: String
+    private let loop: EventLoop
+    private let logger: Logger
+    private var machine = CompositorMachine()
+    private let books = PresenterBooks()
+    private var connection: WaylandConnection?
+    private var registry: WaylandRegistry?
+    private var globals: WaylandGlobals?
+    private var registration: Registration?
+    private var timer: TimerID?
+    private var hook: HookID?
+    private var binding: WlCallback?
+    private var buffers = SlotObjects<WaylandBuffer>()
+    private var windows = SlotObjects<WaylandWindow>()
+    /// What ends the connection as soon as nothing of libwayland is under way.
+    private var failure: (event: CompositorMachine.Event, why: String)?
+    /// The socket takes nothing at the moment.
+    private var isBlocked = false
+
+    /// Connects, or begins to try.
+    ///
+    /// - Parameters:
+    ///   - display: the compositor's socket; nil for what the environment says.
+    ///   - vmName: the VM's name, for the log.
+    ///   - loop: on which everything happens.
+    ///   - logger: for what cannot be told to the session.
+    /// - Throws: when no compositor can ever be found that way. One that is merely not there yet is
+    ///   waited for.
+    package init(
+        display: String?, vmName: String, loop: EventLoop, logger: Logger
+    ) throws(WaylandConnectError) {
+        self.display = display
+        self.vmName = vmName
+        self.loop = loop
+        self.logger = logger
+        super.init()
+        timer = loop.makeTimer(self)
+        hook = loop.addHook(self)
+        do throws(WaylandConnectError) {
+            try openConnection()
+            handle(.connected)
+        } catch {
+            guard case .unreachable = error else {
+                shutDown()
+                throw error
+            }
+            handle(.refused, why: error.description)
+        }
+    }
+
+    // MARK: The connection's life
+
+    /// Where the connection stands, for status and tests.
+    var phase: CompositorMachine.Phase { machine.phase }
+    /// Groups of requests that wait for the compositor to read.
+    package var waitingRequests: Int { books.waiting }
+
+    private func handle(_ event: CompositorMachine.Event, why: String = "") {
+        let actions = machine.handle(event, now: loop.now())
+        if actions.contains(.bind) { bind() }
+        if actions.contains(.tellReady) { books.tell(.ready) }
+        if actions.contains(.log) {
+            logger.warning(
+                "\(vmName): no windows for now: \(why); start the compositor or name its socket by --display or WAYLAND_DISPLAY; trying again until it is there"
+            )
+        }
+        if actions.contains(.clear) {
+            tearDown()
+            handle(.cleared)
+        }
+        if actions.contains(.tellLost) { books.tell(.lost(why)) }
+        if actions.contains(.wait), let timer { loop.arm(timer, after: machine.delay) }
+        if actions.contains(.connect) { connect() }
+    }
+
+    private func connect() {
+        do throws(WaylandConnectError) {
+            try openConnection()
+        } catch {
+            return handle(.refused, why: error.description)
+        }
+        handle(.connected)
+    }
+
+    private func openConnection() throws(WaylandConnectError) {
+        let connection = try WaylandConnection.connect(name: display)
+        registration = try watch(connection)
+        self.connection = connection
+    }
+
+    private func watch(
+        _ connection: WaylandConnection
+    ) throws(WaylandConnectError) -> Registration {
+        do throws(KernelError) {
+            return try loop.register(connection.fileDescriptor, .read, self)
+        } catch {
+            throw .badDescriptor
+        }
+    }
+
+    private func bind() {
+        guard let connection else { return }
+        registry = WaylandRegistry(connection)
+        awaitAnswer(connection)
+    }
+
+    private func awaitAnswer(_ connection: WaylandConnection) {
+        let callback = connection.sync()
+        callback.setTarget(self)
+        binding = callback
+    }
+
+    /// The first answer says that all globals are known, the second one that their formats are.
+    override package func wlCallbackDone(_ sender: WlCallback, callbackData: UInt32) {
+        guard sender == binding, let connection, let registry else { return }
+        binding = nil
+        if let globals {
+            globals.complete()
+            handle(.bound)
+        } else if let globals = WaylandGlobals(registry, books, logger) {
+            self.globals = globals
+            awaitAnswer(connection)
+        } else {
+            let why = WaylandGlobals.missing(in: registry) ?? "the compositor's globals are unusable"
+            failure = (.unsuitable, why)
+        }
+    }
+
+    private func fail(_ fallback: Int32) {
+        guard failure == nil else { return }
+        failure = (.failed, "")
+        // After EPIPE the compositor's reason may still lie in the socket.
+        if fallback == EPIPE { receive() }
+        failure = (.failed, Self.words(connection?.failure ?? .system(fallback)))
+    }
+
+    private static func words(_ failure: WaylandConnection.Failure) -> String {
+        switch failure {
+        case .protocolError(let interface, let object, let code):
+            "protocol error \(code) of \(interface ?? "an object that is gone") (object \(object))"
+        case .system(EPIPE), .system(ECONNRESET): "the compositor closed the connection"
+        case .system(let code): "the connection failed: \(KernelError.text(of: code))"
+        }
+    }
+
+    /// Ends a connection that has failed. Never while libwayland dispatches.
+    private func endIfFailed() {
+        guard let failure else { return }
+        self.failure = nil
+        handle(failure.event, why: failure.why)
+    }
+
+    private func tearDown() {
+        for window in windows.objects { window.tearDown() }
+        windows.removeAll()
+        for window in books.closing { window.tearDown() }
+        for buffer in buffers.objects { buffer.compositorLost() }
+        for image in books.abandoned { image.tearDown() }
+        books.images.removeAll()
+        while let operation = books.next {
+            books.removeNext()
+            discard(operation)
+        }
+        binding?.destroyProxy()
+        binding = nil
+        globals?.tearDown()
+        globals = nil
+        registry = nil
+        // Before the descriptor closes, so that the loop does not watch a stranger.
+        if let registration { loop.remove(registration) }
+        registration = nil
+        connection = nil
+        failure = nil
+        isBlocked = false
+        books.sweep()
+    }
+
+    /// What waits for a connection that has ended: objects are freed, wishes forgotten.
+    private func discard(_ operation: PresenterOperation) {
+        switch operation {
+        case .window(let window): window.isQueued = false
+        case .importImage: break
+        case .destroyBuffer(let object): object.destroy()
+        case .destroyParams(let object): object.destroy()
+        case .destroyPool(let object): object.destroy()
+        case .pong: _ = books.takePing()
+        }
+    }
+
+    package func shutDown() {
+        handle(.end)
+        if let timer { loop.remove(timer) }
+        if let hook { loop.remove(hook) }
+        timer = nil
+        hook = nil
+        buffers.removeAll()
+        books.forgetEvents()
+    }
+
+    // MARK: Presenter
+
+    package var formats: [ImportableFormat] { isReady ? globals?.catalog.entries ?? [] : [] }
+    package var isReady: Bool { machine.phase == .ready }
+    package var name: String { "the compositor" }
+
+    package func takeEvents(_ body: (PresenterEvent) -> Void) { books.take(body) }
+
+    package func flush() {
+        drain()
+        if let connection {
+            switch connection.flush() {
+            case .done: setBlocked(false)
+            case .blocked: setBlocked(true)
+            case .lost(let code): fail(code)
+            }
+        }
+        endIfFailed()
+        books.sweep()
+    }
+
+    // MARK: Buffers
+
+    package func addBuffer(_ id: BufferID, _ memory: BufferMemory) {
+        let buffer = WaylandBuffer(id, memory, books)
+        buffers.set(id.slot, buffer)
+        guard isReady else { return }
+        submit(.importImage(buffer.makeImage()))
+    }
+
+    package func forgetBuffer(_ id: BufferID) {
+        buffers[id.slot]?.dropImages()
+        buffers.remove(id.slot)
+        drain()
+    }
+
+    package func reserveImage(_ use: UseID, of buffer: BufferID) -> ImageAnswer {
+        if let image = books.images[use.slot] {
+            return image.state == .reserved ? .ready : .pending
+        }
+        guard let buffer = buffers[buffer.slot] else {
+            return .refused(Refusal(.unknownObject, "The buffer is gone."))
+        }
+        if let refusal = buffer.refusal { return .refused(refusal) }
+        guard isReady else {
+            return .refused(Refusal(.importFailed, "There is no compositor at the moment."))
+        }
+        if let image = buffer.freeImage() { return reserve(image, use) }
+        guard buffer.images.count < WaylandBuffer.mostImages else {
+            return .refused(
+                Refusal(.tooManyBuffers, "The compositor holds too many images of the buffer."))
+        }
+        let image = buffer.makeImage()
+        submit(.importImage(image))
+        if let refusal = buffer.refusal { return .refused(refusal) }
+        guard image.state != .dead else {
+            return .refused(
+                Refusal(.importFailed, "The bridge has no descriptor left to pass the buffer on."))
+        }
+        return reserve(image, use)
+    }
+
+    private func reserve(_ image: BufferImage, _ use: UseID) -> ImageAnswer {
+        image.use = use
+        books.images.set(use.slot, image)
+        guard image.state == .idle else { return .pending }
+        image.state = .reserved
+        return .ready
+    }
+
+    package func cancelImage(_ use: UseID) {
+        guard let image = books.images[use.slot] else { return }
+        books.images.remove(use.slot)
+        image.letGo()
+    }
+
+    package func importPath(of buffer: BufferID) -> String {
+        guard let buffer = buffers[buffer.slot] else { return "none: the buffer is gone" }
+        if let refusal = buffer.refusal { return "none: \(refusal.sentence)" }
+        return switch buffer.layout.memory {
+        case .memfd: "wl_shm pool over the guest's memfd (no copy of ours)"
+        case .dmaBuf: "linux-dmabuf (zero copy)"
+        }
+    }
+
+    private func sendImport(_ image: BufferImage) {
+        guard image.state == .queued, let buffer = image.buffer, let globals else { return }
+        let layout = buffer.layout
+        switch layout.memory {
+        case .memfd:
+            guard let format = globals.catalog.shmFormat(layout.format) else {
+                return buffer.refuse(
+                    image,
+                    Refusal(
+                        .importFailed, "The compositor shows no \(layout.format) from shared memory."))
+            }
+            guard buffer.canPassDescriptors else { return lackDescriptors(image, buffer) }
+            buffer.share(image, globals.shm, format: format)
+        case .dmaBuf:
+            guard let dmabuf = globals.dmabuf else {
+                return buffer.refuse(
+                    image,
+                    Refusal(
+                        .importFailed,
+                        "The compositor has no linux-dmabuf (version 3 or later), so no dma-buf can be shown: use a memfd."
+                    ))
+            }
+            guard globals.catalog.has(layout.format, layout.modifier) else {
+                return buffer.refuse(
+                    image,
+                    Refusal(
+                        .importFailed,
+                        "The compositor imports no \(layout.format) with modifier \(layout.modifier)."))
+            }
+            guard buffer.canPassDescriptors else { return lackDescriptors(image, buffer) }
+            buffer.importDmabuf(image, dmabuf)
+        }
+    }
+
+    /// Not the buffer's fault: only those who wait for this image are told.
+    private func lackDescriptors(_ image: BufferImage, _ buffer: WaylandBuffer) {
+        let use = image.use
+        buffer.drop(image)
+        guard let use else { return }
+        let why = Refusal(
+            .importFailed, "The bridge has no descriptor left to pass the buffer on.")
+        books.tell(.importFailed(use, why))
+    }
+
+    // MARK: Windows
+
+    package func createWindow(_ id: SurfaceID, _ properties: WindowProperties) {
+        guard isReady, let globals else { return }
+        let window = WaylandWindow(id, properties, books, globals)
+        windows.set(id.slot, window)
+        submit(window)
+    }
+
+    package func updateWindow(_ id: SurfaceID, _ properties: WindowProperties) {
+        guard let window = windows[id.slot] else { return }
+        window.wantUpdate(properties)
+        submit(window)
+    }
+
+    package func acknowledge(_ id: SurfaceID, serial: UInt32) {
+        guard let window = windows[id.slot] else { return }
+        // Sent with the commit that follows it, or at the end of the batch.
+        window.wantAcknowledge(serial)
+        submit(window)
+    }
+
+    package func commit(_ id: SurfaceID, _ frame: Frame) {
+        guard let window = windows[id.slot], let image = books.images[frame.use.slot] else {
+            return
+        }
+        window.wantCommit(frame, image)
+        submit(window)
+    }
+
+    package func commitState(_ id: SurfaceID) {
+        guard let window = windows[id.slot] else { return }
+        window.wantCommitState()
+        submit(window)
+    }
+
+    package func destroyWindow(_ id: SurfaceID) {
+        guard let window = windows[id.slot] else { return }
+        windows.remove(id.slot)
+        books.closing.append(window)
+        window.wantDestroy()
+        submit(window)
+    }
+
+    // MARK: Sending
+
+    private func submit(_ window: WaylandWindow) {
+        guard !window.isQueued else { return }
+        window.isQueued = true
+        submit(.window(window))
+    }
+
+    private func submit(_ operation: PresenterOperation) {
+        books.later(operation)
+        drain()
+    }
+
+    /// Sends what waits, in order, as long as there is room for a whole group.
+    private func drain() {
+        guard let connection, failure == nil else { return }
+        while let operation = books.next {
+            guard makeRoom(for: operation, connection) else { return }
+            books.removeNext()
+            perform(operation, connection)
+        }
+    }
+
+    private func makeRoom(
+        for operation: PresenterOperation, _ connection: WaylandConnection
+    ) -> Bool {
+        let outcome: WaylandConnection.FlushOutcome
+        switch operation {
+        case .window(let window):
+            outcome = connection.reserve(bytes: window.pendingBytes, descriptors: 0)
+        case .importImage(let image):
+            outcome = connection.reserve(
+                bytes: Self.groupBytes, descriptors: image.buffer?.descriptorsPerImport ?? 0)
+        case .destroyBuffer, .destroyParams, .destroyPool, .pong:
+            outcome = connection.reserve(bytes: Self.groupBytes, descriptors: 0)
+        }
+        switch outcome {
+        case .done: return true
+        case .blocked: setBlocked(true)
+        case .lost(let code): fail(code)
+        }
+        return false
+    }
+
+    private func perform(_ operation: PresenterOperation, _ connection: WaylandConnection) {
+        switch operation {
+        case .window(let window): window.perform(connection)
+        case .importImage(let image): sendImport(image)
+        case .destroyBuffer(let object): object.destroy()
+        case .destroyParams(let object): object.destroy()
+        case .destroyPool(let object): object.destroy()
+        case .pong:
+            if let serial = books.takePing() { globals?.wmBase.pong(serial: serial) }
+        }
+    }
+
+    private func setBlocked(_ isBlocked: Bool) {
+        guard isBlocked != self.isBlocked, let registration else { return }
+        self.isBlocked = isBlocked
+        do throws(KernelError) {
+            try loop.setInterest(registration, isBlocked ? [.read, .write] : .read)
+        } catch {
+            failure = failure ?? (.failed, "its socket cannot be watched: \(error)")
+        }
+    }
+}
+
+// MARK: - Loop
+
+extension WaylandPresenter: EventHandler, TimerHandler, LoopHook {
+    package func ready(_ registration: Registration, _ readiness: Readiness) {
+        if readiness.contains(.writable) { flush() }
+        guard registration == self.registration else { return }
+        if !readiness.isDisjoint(with: [.readable, .hangUp, .error]) { receive() }
+        endIfFailed()
+        books.sweep()
+    }
+
+    /// Reads what the socket has, once, and dispatches it.
+    private func receive() {
+        guard let connection else { return }
+        while !connection.prepareRead() {
+            if case .lost(let code) = connection.dispatchPending() { return fail(code) }
+        }
+        let read = connection.readEvents()
+        let dispatched = connection.dispatchPending()
+        if case .lost(let code) = dispatched { return fail(code) }
+        if case .lost(let code) = read { fail(code) }
+    }
+
+    package func timerFired(_ timer: TimerID, now: UInt64) { handle(.retry) }
+
+    /// Events that came while the session was being settled must not wait for the next batch, and a
+    /// failure must not wait for the next event.
+    package func loopWillWait() -> Bool {
+        endIfFailed()
+        return books.hasEvents
+    }
 }

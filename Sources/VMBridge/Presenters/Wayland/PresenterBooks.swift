@@ -1,0 +1,105 @@
+import VMBridgeCore
+import Wayland
+
+/// A group of requests that is sent when the compositor takes it. Each object is in the queue at most
+/// once, with all that is to be done to it, so the queue is as bounded as the objects are.
+enum PresenterOperation {
+    /// Whatever a window has pending.
+    case window(WaylandWindow)
+    /// The import of an image.
+    case importImage(BufferImage)
+    /// Ends an object.
+    case destroyBuffer(WlBuffer)
+    /// Ends an object.
+    case destroyParams(ZwpLinuxBufferParamsV1)
+    /// Ends an object.
+    case destroyPool(WlShmPool)
+    /// Answers the latest ping.
+    case pong
+}
+
+/// What the parts of one Wayland presenter share: the events for the session, who has which use, and
+/// the requests that wait.
+final class PresenterBooks {
+    /// For the session, in the order of what happened.
+    private var events: ContiguousArray<PresenterEvent> = []
+    /// The image that serves a use.
+    var images = SlotObjects<BufferImage>()
+    /// Objects that left the tables while libwayland may still be calling one of their methods; let
+    /// go of outside of its dispatching.
+    var retired: ContiguousArray<HotEventTarget> = []
+    /// Images whose buffer is gone and whose import is not answered yet.
+    var abandoned: ContiguousArray<BufferImage> = []
+    /// Windows whose end the compositor has not confirmed yet.
+    var closing: ContiguousArray<WaylandWindow> = []
+    /// What is to be sent, in order.
+    private var queue: ContiguousArray<PresenterOperation> = []
+    private var head = 0
+    /// Serial of the latest ping that is not answered.
+    private var ping: UInt32?
+
+    init() {
+        events.reserveCapacity(256)
+        queue.reserveCapacity(64)
+    }
+
+    // MARK: Requests
+
+    /// Puts a group of requests behind those that wait.
+    func later(_ operation: PresenterOperation) { queue.append(operation) }
+
+    /// The group whose turn it is.
+    var next: PresenterOperation? { head < queue.count ? queue[head] : nil }
+
+    /// How many groups wait.
+    var waiting: Int { queue.count - head }
+
+    /// The group whose turn it was is done.
+    func removeNext() {
+        head += 1
+        if head == queue.count {
+            queue.removeAll(keepingCapacity: true)
+            head = 0
+        } else if head >= 256, head * 2 >= queue.count {
+            queue.removeFirst(head)
+            head = 0
+        }
+    }
+
+    /// Answers a ping when there is room; of several only the latest.
+    func pinged(_ serial: UInt32) {
+        if ping == nil { later(.pong) }
+        ping = serial
+    }
+
+    /// The serial to answer with.
+    func takePing() -> UInt32? {
+        defer { ping = nil }
+        return ping
+    }
+
+    // MARK: Events
+
+    var hasEvents: Bool { !events.isEmpty }
+
+    func tell(_ event: PresenterEvent) { events.append(event) }
+
+    /// Hands the events over, those included that come meanwhile.
+    func take(_ body: (PresenterEvent) -> Void) {
+        var index = 0
+        while index < events.count {
+            body(events[index])
+            index += 1
+        }
+        events.removeAll(keepingCapacity: true)
+    }
+
+    /// Lets go of what left the tables. Not while libwayland dispatches.
+    func sweep() {
+        if !retired.isEmpty { retired.removeAll(keepingCapacity: true) }
+        if !abandoned.isEmpty { abandoned.removeAll { $0.isAnswered } }
+        if !closing.isEmpty { closing.removeAll { $0.isGone } }
+    }
+
+    func forgetEvents() { events.removeAll() }
+}

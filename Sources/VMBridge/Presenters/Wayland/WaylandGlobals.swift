@@ -1,0 +1,148 @@
+import Descriptors
+import Logging
+import VMBridgeCore
+import Wayland
+
+/// The globals of one connection, bound, and the formats that the compositor tells of.
+final class WaylandGlobals {
+    let compositor: WlCompositor
+    let shm: WlShm
+    let wmBase: XdgWmBase
+    let dmabuf: ZwpLinuxDmabufV1?
+    let viewporter: WpViewporter?
+    let presentation: WpPresentation?
+    let decorationManager: ZxdgDecorationManagerV1?
+    /// What can be imported.
+    private(set) var catalog = FormatCatalog()
+    /// Whether presentation times are of the clock that all times here are of.
+    private(set) var isClockMonotonic = false
+    private var feedback: ZwpLinuxDmabufFeedbackV1?
+    private let books: PresenterBooks
+    private let logger: Logger
+    private var isComplete = false
+    private var hasMissedViewporter = false
+
+    /// CLOCK_MONOTONIC, as wp_presentation.clock_id has it.
+    private static let monotonic: UInt32 = 1
+
+    /// Names what a compositor lacks, in words; nil when windows can be shown.
+    static func missing(in registry: WaylandRegistry) -> String? {
+        var missing: [String] = []
+        // Damage in buffer pixels came with version 4.
+        if registry.first(WlCompositor.self)?.version ?? 0 < 4 {
+            missing.append("wl_compositor of version 4")
+        }
+        if registry.first(WlShm.self) == nil { missing.append("wl_shm") }
+        if registry.first(XdgWmBase.self) == nil { missing.append("xdg_wm_base") }
+        guard !missing.isEmpty else { return nil }
+        return "the compositor does not offer \(missing.joined(separator: ", "))"
+    }
+
+    /// Binds what is there; nil when something is missing that must be.
+    init?(_ registry: WaylandRegistry, _ books: PresenterBooks, _ logger: Logger) {
+        guard Self.missing(in: registry) == nil,
+            let compositor = registry.bind(WlCompositor.self),
+            let shm = registry.bind(WlShm.self), let wmBase = registry.bind(XdgWmBase.self, maximum: 6)
+        else { return nil }
+        self.books = books
+        self.logger = logger
+        self.compositor = compositor
+        self.shm = shm
+        self.wmBase = wmBase
+        // Older versions tell no modifiers, and an import of theirs would be a guess.
+        let hasModifiers = registry.first(ZwpLinuxDmabufV1.self)?.version ?? 0 >= 3
+        dmabuf = hasModifiers ? registry.bind(ZwpLinuxDmabufV1.self, maximum: 5) : nil
+        viewporter = registry.bind(WpViewporter.self)
+        presentation = registry.bind(WpPresentation.self)
+        decorationManager = registry.bind(ZxdgDecorationManagerV1.self)
+        listen()
+    }
+
+    private func listen() {
+        wmBase.onEvent { [unowned self] event in
+            switch consume event {
+            case .ping(let serial): books.pinged(serial)
+            }
+        }
+        shm.onEvent { [unowned self] event in
+            switch consume event {
+            case .format(let format): catalog.addShm(format.rawValue)
+            }
+        }
+        presentation?.onEvent { [unowned self] event in
+            switch consume event {
+            case .clockId(let clock): isClockMonotonic = clock == Self.monotonic
+            }
+        }
+        guard let dmabuf else { return }
+        guard dmabuf.version < 4 else {
+            let feedback = dmabuf.getDefaultFeedback()
+            feedback.onEvent { [unowned self] event in take(event) }
+            self.feedback = feedback
+            return
+        }
+        dmabuf.onEvent { [unowned self] event in
+            switch consume event {
+            case .format: break
+            case .modifier(let format, let high, let low):
+                catalog.addPair(format, UInt64(high) << 32 | UInt64(low))
+            }
+        }
+    }
+
+    private func take(_ event: consuming ZwpLinuxDmabufFeedbackV1.Event) {
+        switch consume event {
+        case .formatTable(let descriptor, let size):
+            if let rows = FormatTable.read(descriptor, size: size) {
+                catalog.setTable(rows)
+            } else {
+                logger.warning("the compositor's table of dma-buf formats cannot be read")
+                catalog.setTable([])
+            }
+        case .mainDevice(let device): catalog.setMainDevice(Self.number(device))
+        case .trancheTargetDevice(let device): catalog.setTrancheDevice(Self.number(device))
+        case .trancheFormats(let indices): catalog.addToTranche(indices)
+        case .trancheFlags: break
+        case .trancheDone: catalog.endTranche()
+        case .done:
+            catalog.endFeedback()
+            if isComplete, catalog.rebuild() { books.tell(.formatsChanged) }
+        }
+    }
+
+    /// A dev_t in the machine's byte order.
+    private static func number(_ bytes: [UInt8]) -> UInt64 {
+        bytes.prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    /// The formats of the start are all told.
+    func complete() {
+        isComplete = true
+        _ = catalog.rebuild()
+        if dmabuf == nil {
+            logger.notice(
+                "the compositor has no linux-dmabuf of version 3 or later: dma-bufs are refused, memfds are shown"
+            )
+        }
+    }
+
+    /// A frame wants to be cropped or scaled and cannot be.
+    func missViewporter() {
+        guard !hasMissedViewporter else { return }
+        hasMissedViewporter = true
+        logger.warning("the compositor has no wp_viewporter: frames are shown whole and unscaled")
+    }
+
+    /// Ends the objects; windows and images must be gone.
+    func tearDown() {
+        feedback?.destroy()
+        dmabuf?.destroy()
+        viewporter?.destroy()
+        presentation?.destroy()
+        decorationManager?.destroy()
+        wmBase.destroy()
+        // These two have no destructor in the versions that are bound.
+        shm.destroyProxy()
+        compositor.destroyProxy()
+    }
+}

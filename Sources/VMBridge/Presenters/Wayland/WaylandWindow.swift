@@ -1,0 +1,401 @@
+import VMBridgeCore
+import Wayland
+
+/// One toplevel: all its protocol objects, their state and what is pending, in one object that is also
+/// the target of all their events. A steady frame touches nothing else of ours but its image.
+final class WaylandWindow: HotEventTarget {
+    /// What is to be sent; performed in this order, whatever order it was asked for in.
+    struct Pending: OptionSet {
+        let rawValue: UInt8
+        static let create = Pending(rawValue: 1)
+        static let update = Pending(rawValue: 2)
+        static let acknowledge = Pending(rawValue: 4)
+        static let frame = Pending(rawValue: 8)
+        static let state = Pending(rawValue: 16)
+        static let destroy = Pending(rawValue: 32)
+    }
+
+    private struct Configure {
+        var serial: UInt32
+        var size: Size
+        var states: UInt32
+    }
+
+    /// Everything, for wl_surface and wl_region requests.
+    private static let everything = Rectangle(
+        x: 0, y: 0, width: UInt32(Int32.max), height: UInt32(Int32.max))
+    private static let nothing = Rectangle(x: 0, y: 0, width: 0, height: 0)
+    /// Configures and presentation feedbacks remembered at a time; older ones are given up.
+    private static let longestMemory = 16
+
+    let id: SurfaceID
+    private let books: PresenterBooks
+    private let globals: WaylandGlobals
+    private var properties: WindowProperties
+    private var sent: WindowProperties?
+    private(set) var pending: Pending = .create
+    /// Whether the queue has it.
+    var isQueued = false
+    /// The compositor has confirmed its end.
+    private(set) var isGone = false
+
+    private var surface: WlSurface?
+    private var xdgSurface: XdgSurface?
+    private var toplevel: XdgToplevel?
+    private var viewport: WpViewport?
+    private var decoration: ZxdgToplevelDecorationV1?
+    private var callback: WlCallback?
+    private var end: WlCallback?
+
+    // The frame to commit; the image stays reserved for it.
+    private var frame: Frame?
+    private var image: BufferImage?
+    private var hasContent = false
+    // What the compositor was told last.
+    private var view: FrameView?
+    private var opaque = WaylandWindow.nothing
+    private var wantedDestination: Size?
+
+    private var toldSize = Size.zero
+    private var toldStates: UInt32 = 0
+    private var configures: ContiguousArray<Configure> = []
+    private var acknowledged: Configure?
+    private var serial: UInt32 = 0
+    private var feedbacks: ContiguousArray<(object: WpPresentationFeedback, sequence: FrameSequence)>
+
+    init(
+        _ id: SurfaceID, _ properties: WindowProperties, _ books: PresenterBooks,
+        _ globals: WaylandGlobals
+    ) {
+        self.id = id
+        self.properties = properties
+        self.books = books
+        self.globals = globals
+        configures = []
+        configures.reserveCapacity(Self.longestMemory)
+        feedbacks = []
+        feedbacks.reserveCapacity(Self.longestMemory)
+    }
+
+    // MARK: Wishes
+
+    func wantUpdate(_ properties: WindowProperties) {
+        self.properties = properties
+        pending.insert(.update)
+    }
+
+    func wantAcknowledge(_ serial: UInt32) {
+        self.serial = serial
+        pending.insert(.acknowledge)
+    }
+
+    func wantCommit(_ frame: Frame, _ image: BufferImage) {
+        image.state = .committed
+        image.window = self
+        self.frame = frame
+        self.image = image
+        pending.insert(.frame)
+    }
+
+    func wantCommitState() { pending.insert(.state) }
+    func wantDestroy() { pending.insert(.destroy) }
+
+    /// Bytes that the pending requests take at most.
+    var pendingBytes: Int {
+        guard !pending.isDisjoint(with: [.create, .update]) else { return 640 }
+        // Title and app id have at most 256 bytes each (source-v1 §5.5), apart from their prefixes.
+        let strings = properties.identity.title.utf8.count + properties.identity.appID.utf8.count
+        return min(4096, 900 + strings)
+    }
+
+    /// Sends what is pending, after room was made for it.
+    ///
+    /// - Returns: the callback to await before the window counts as gone, made by `sync`.
+    func perform(_ connection: WaylandConnection) {
+        isQueued = false
+        let now = pending
+        pending = []
+        if now.contains(.destroy) { return destroy(connection) }
+        if now.contains(.create) {
+            create()
+        } else if now.contains(.update) {
+            update()
+        }
+        guard let surface, let xdgSurface else { return }
+        if now.contains(.acknowledge) { acknowledge(xdgSurface) }
+        if now.contains(.frame), let frame, let image {
+            self.frame = nil
+            self.image = nil
+            if commit(frame, image, surface) { return }
+        }
+        if now.contains(.state) || needsStateCommit { commitState(surface) }
+    }
+
+    // MARK: Making and changing
+
+    private func create() {
+        let surface = globals.compositor.createSurface()
+        let xdgSurface = globals.wmBase.getXdgSurface(surface: surface)
+        xdgSurface.setTarget(self)
+        let toplevel = xdgSurface.getToplevel()
+        toplevel.setTarget(self)
+        self.surface = surface
+        self.xdgSurface = xdgSurface
+        self.toplevel = toplevel
+        viewport = globals.viewporter?.getViewport(surface: surface)
+        tell(toplevel)
+        if let manager = globals.decorationManager {
+            let decoration = manager.getToplevelDecoration(toplevel: toplevel)
+            decoration.setMode(mode: .serverSide)
+            self.decoration = decoration
+        }
+        // Without a buffer: asks for the first configure.
+        surface.commit()
+        needsStateCommit = false
+    }
+
+    private var needsStateCommit = false
+
+    private func update() {
+        if let toplevel { tell(toplevel) }
+    }
+
+    private func tell(_ toplevel: XdgToplevel) {
+        let identity = properties.identity
+        if sent?.identity.title != identity.title { toplevel.setTitle(title: identity.title) }
+        if sent?.identity.appID != identity.appID { toplevel.setAppId(appId: identity.appID) }
+        let smallest = properties.minimumSize
+        var largest = properties.maximumSize
+        // A largest size below the smallest is a protocol error.
+        if largest.width > 0 { largest.width = max(largest.width, smallest.width) }
+        if largest.height > 0 { largest.height = max(largest.height, smallest.height) }
+        let isChanged = sent?.minimumSize != smallest || sent?.maximumSize != properties.maximumSize
+        if isChanged, sent != nil || smallest != .zero || largest != .zero {
+            toplevel.setMinSize(
+                width: Int32(clamping: smallest.width), height: Int32(clamping: smallest.height))
+            toplevel.setMaxSize(
+                width: Int32(clamping: largest.width), height: Int32(clamping: largest.height))
+            needsStateCommit = hasContent
+        }
+        sent = properties
+    }
+
+    private func acknowledge(_ xdgSurface: XdgSurface) {
+        xdgSurface.ackConfigure(serial: serial)
+        guard let index = configures.firstIndex(where: { $0.serial == serial }) else { return }
+        acknowledged = configures[index]
+        configures.removeFirst(index + 1)
+    }
+
+    // MARK: Commits
+
+    /// The size that the compositor insists on: it may end the connection over any other.
+    private var forced: Size? {
+        guard let configure = acknowledged, configure.states & (1 << 1 | 1 << 2) != 0,
+            configure.size.width > 0, configure.size.height > 0
+        else { return nil }
+        return configure.size
+    }
+
+    private func commit(_ frame: Frame, _ image: BufferImage, _ surface: WlSurface) -> Bool {
+        guard image.state == .committed, let wlBuffer = image.wlBuffer, let buffer = image.buffer
+        else {
+            // Given back while the commit waited.
+            if image.state == .orphan { image.state = .idle }
+            return false
+        }
+        wantedDestination = frame.destination
+        show(
+            FrameView(frame, isBottomUp: buffer.layout.isBottomUp, forced: forced), surface)
+        setOpaque(frame.size, buffer.isOpaque, surface)
+        surface.attach(buffer: wlBuffer, x: 0, y: 0)
+        damage(frame.damage, surface)
+        callback?.destroyProxy()
+        let callback = surface.frame()
+        callback.setTarget(self)
+        self.callback = callback
+        if let presentation = globals.presentation { askFeedback(presentation, frame, surface) }
+        surface.commit()
+        hasContent = true
+        needsStateCommit = false
+        return true
+    }
+
+    private func commitState(_ surface: WlSurface) {
+        if var view {
+            view.destination = forced ?? wantedDestination
+            show(view, surface)
+        }
+        surface.commit()
+        needsStateCommit = false
+    }
+
+    /// Sends what of a view differs from the former one.
+    private func show(_ view: FrameView, _ surface: WlSurface) {
+        if view.transform != self.view?.transform ?? 0 {
+            surface.setBufferTransform(transform: WlOutput.Transform(rawValue: view.transform))
+        }
+        if let viewport {
+            if view.source != self.view?.source { Self.setSource(view.source, viewport) }
+            if view.destination != self.view?.destination {
+                viewport.setDestination(
+                    width: view.destination.map { Int32(clamping: $0.width) } ?? -1,
+                    height: view.destination.map { Int32(clamping: $0.height) } ?? -1)
+            }
+        } else if view.source != nil || view.destination != nil {
+            globals.missViewporter()
+        }
+        self.view = view
+    }
+
+    private static func setSource(_ source: Rectangle?, _ viewport: WpViewport) {
+        guard let source else {
+            let none = WaylandFixed(-1)
+            return viewport.setSource(x: none, y: none, width: none, height: none)
+        }
+        viewport.setSource(
+            x: WaylandFixed(Double(source.x)), y: WaylandFixed(Double(source.y)),
+            width: WaylandFixed(Double(source.width)), height: WaylandFixed(Double(source.height)))
+    }
+
+    private func setOpaque(_ size: Size, _ isOpaque: Bool, _ surface: WlSurface) {
+        let wanted =
+            isOpaque
+            ? Self.everything
+            : properties.opaqueRegion.flatMap { view?.opaque($0, of: size) } ?? Self.nothing
+        guard wanted != opaque else { return }
+        opaque = wanted
+        guard wanted != Self.nothing else { return surface.setOpaqueRegion(region: nil) }
+        let region = globals.compositor.createRegion()
+        region.add(
+            x: Int32(clamping: wanted.x), y: Int32(clamping: wanted.y),
+            width: Int32(clamping: wanted.width), height: Int32(clamping: wanted.height))
+        surface.setOpaqueRegion(region: region)
+        region.destroy()
+    }
+
+    private func damage(_ damage: Damage, _ surface: WlSurface) {
+        if damage.isWhole {
+            surface.damageBuffer(x: 0, y: 0, width: Int32.max, height: Int32.max)
+        }
+        for index in 0..<damage.count {
+            let part = damage[index]
+            surface.damageBuffer(
+                x: Int32(clamping: part.x), y: Int32(clamping: part.y),
+                width: Int32(clamping: part.width), height: Int32(clamping: part.height))
+        }
+    }
+
+    private func askFeedback(_ presentation: WpPresentation, _ frame: Frame, _ surface: WlSurface) {
+        if feedbacks.count == Self.longestMemory {
+            let oldest = feedbacks.removeFirst()
+            oldest.object.destroyProxy()
+            books.tell(.discarded(id, oldest.sequence))
+        }
+        let object = presentation.feedback(surface: surface)
+        object.setTarget(self)
+        feedbacks.append((object, frame.sequence))
+    }
+
+    // MARK: Ending
+
+    private func destroy(_ connection: WaylandConnection) {
+        guard surface != nil else { return confirmEnd() }
+        destroyObjects()
+        let end = connection.sync()
+        end.setTarget(self)
+        self.end = end
+    }
+
+    /// Ends its objects in the order that the protocols ask for.
+    private func destroyObjects() {
+        callback?.destroyProxy()
+        callback = nil
+        for feedback in feedbacks { feedback.object.destroyProxy() }
+        feedbacks.removeAll(keepingCapacity: true)
+        decoration?.destroy()
+        viewport?.destroy()
+        toplevel?.destroy()
+        xdgSurface?.destroy()
+        surface?.destroy()
+        (decoration, viewport, toplevel, xdgSurface, surface) = (nil, nil, nil, nil, nil)
+    }
+
+    /// The connection ends.
+    func tearDown() {
+        destroyObjects()
+        end?.destroyProxy()
+        end = nil
+        frame = nil
+        image = nil
+        pending = []
+        isGone = true
+    }
+
+    /// The compositor reads none of its buffers any more: what it did not release ends now. Their
+    /// images are not used again, since a late release would then end a wrong use.
+    private func confirmEnd() {
+        frame = nil
+        image = nil
+        for image in books.images.objects where image.window === self {
+            guard let use = image.use else { continue }
+            image.buffer?.drop(image)
+            books.tell(.released(use))
+        }
+        isGone = true
+        books.tell(.windowGone(id))
+    }
+
+    // MARK: Events
+
+    override func wlCallbackDone(_ sender: WlCallback, callbackData: UInt32) {
+        if sender == callback {
+            callback = nil
+            books.tell(.frameCallback(id))
+        } else if sender == end {
+            end = nil
+            confirmEnd()
+        }
+    }
+
+    override func xdgToplevelConfigure(
+        _ sender: XdgToplevel, width: Int32, height: Int32, states: Span<UInt32>
+    ) {
+        toldSize = Size(width: UInt32(clamping: width), height: UInt32(clamping: height))
+        toldStates = 0
+        for index in 0..<states.count where states[index] < 32 {
+            toldStates |= 1 << states[index]
+        }
+    }
+
+    override func xdgSurfaceConfigure(_ sender: XdgSurface, serial: UInt32) {
+        if configures.count == Self.longestMemory { configures.removeFirst() }
+        configures.append(Configure(serial: serial, size: toldSize, states: toldStates))
+        books.tell(
+            .configured(id, ConfigureRecord(size: toldSize, states: toldStates), serial: serial))
+    }
+
+    override func xdgToplevelClose(_ sender: XdgToplevel) { books.tell(.closeRequested(id)) }
+
+    override func wpPresentationFeedbackPresented(
+        _ sender: WpPresentationFeedback, tvSecHi: UInt32, tvSecLo: UInt32, tvNsec: UInt32,
+        refresh: UInt32, seqHi: UInt32, seqLo: UInt32, flags: WpPresentationFeedback.Kind
+    ) {
+        guard let sequence = take(sender) else { return }
+        let seconds = UInt64(tvSecHi) << 32 | UInt64(tvSecLo)
+        let time = globals.isClockMonotonic ? seconds &* 1_000_000_000 &+ UInt64(tvNsec) : 0
+        books.tell(
+            .presented(id, sequence, time: time, refresh: refresh, flags: flags.rawValue))
+    }
+
+    override func wpPresentationFeedbackDiscarded(_ sender: WpPresentationFeedback) {
+        if let sequence = take(sender) { books.tell(.discarded(id, sequence)) }
+    }
+
+    private func take(_ sender: WpPresentationFeedback) -> FrameSequence? {
+        for index in feedbacks.indices where feedbacks[index].object == sender {
+            return feedbacks.remove(at: index).sequence
+        }
+        return nil
+    }
+}
