@@ -45,7 +45,10 @@ final class LiveSession<P: Presenter> {
 
     /// Makes a toplevel.
     @discardableResult
-    func makeSurface(_ key: UInt64 = 1, title: String = "test", _ change: (inout SurfaceMetadata) -> Void = { _ in }) -> SurfaceKey {
+    func makeSurface(
+        _ key: UInt64 = 1, title: String = "test",
+        _ change: (inout SurfaceMetadata) -> Void = { _ in }
+    ) -> SurfaceKey {
         var metadata = SurfaceMetadata()
         metadata.title = title
         metadata.appID = "test.app"

@@ -84,7 +84,7 @@ final class TestCompositor {
 
     /// The scene graph of its debug protocol: titles, app ids, sizes.
     func sceneGraph() throws -> String {
-        let pipe = Pipe()
+        let pipe = Foundation.Pipe()
         let process = try launch("weston-debug", ["scene-graph"], output: pipe)
         let data = pipe.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
@@ -92,7 +92,8 @@ final class TestCompositor {
     }
 
     private func launch(
-        _ program: String, _ arguments: [String], in folder: URL? = nil, output: Pipe? = nil
+        _ program: String, _ arguments: [String], in folder: URL? = nil,
+        output: Foundation.Pipe? = nil
     ) throws -> Process {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")

@@ -110,7 +110,8 @@ final class BufferImage: HotEventTarget {
         books.tell(.released(ended))
     }
 
-    override func zwpLinuxBufferParamsV1Created(_ sender: ZwpLinuxBufferParamsV1, buffer: WlBuffer) {
+    override func zwpLinuxBufferParamsV1Created(_ sender: ZwpLinuxBufferParamsV1, buffer: WlBuffer)
+    {
         answered(sender)
         guard state == .importing else {
             books.later(.destroyBuffer(buffer))

@@ -121,7 +121,8 @@ struct CompositorMachine {
     private mutating func backOff() -> Actions {
         phase = .backOff
         delay = nextDelay
-        nextDelay = delay >= Self.longestDelay ? Self.longestDelay : min(delay * 2, Self.longestDelay)
+        nextDelay =
+            delay >= Self.longestDelay ? Self.longestDelay : min(delay * 2, Self.longestDelay)
         return .wait
     }
 

@@ -12,7 +12,8 @@ enum FormatTable {
     /// - Parameters:
     ///   - descriptor: the compositor's; closed when this returns.
     ///   - size: bytes of the table, by the compositor's word.
-    static func read(_ descriptor: consuming OwnedDescriptor, size: UInt32) -> [FormatCatalog.Pair]? {
+    static func read(_ descriptor: consuming OwnedDescriptor, size: UInt32) -> [FormatCatalog.Pair]?
+    {
         let count = Int(size) / rowBytes
         guard count <= mostRows else { return nil }
         guard count > 0 else { return [] }

@@ -148,7 +148,8 @@ final class WaylandBuffer {
             let lent = OwnedDescriptor(owning: memory.descriptor(ofPlane: index))
             params.add(
                 fd: lent, planeIdx: UInt32(index), offset: plane.offset, stride: plane.stride,
-                modifierHi: UInt32(modifier >> 32), modifierLo: UInt32(truncatingIfNeeded: modifier))
+                modifierHi: UInt32(modifier >> 32), modifierLo: UInt32(truncatingIfNeeded: modifier)
+            )
             _ = lent.release()
         }
         image.awaits(params)

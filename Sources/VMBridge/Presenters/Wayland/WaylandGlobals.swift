@@ -42,7 +42,8 @@ final class WaylandGlobals {
     init?(_ registry: WaylandRegistry, _ books: PresenterBooks, _ logger: Logger) {
         guard Self.missing(in: registry) == nil,
             let compositor = registry.bind(WlCompositor.self),
-            let shm = registry.bind(WlShm.self), let wmBase = registry.bind(XdgWmBase.self, maximum: 6)
+            let shm = registry.bind(WlShm.self),
+            let wmBase = registry.bind(XdgWmBase.self, maximum: 6)
         else { return nil }
         self.books = books
         self.logger = logger

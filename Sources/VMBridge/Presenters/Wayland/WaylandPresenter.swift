@@ -139,7 +139,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
             self.globals = globals
             awaitAnswer(connection)
         } else {
-            let why = WaylandGlobals.missing(in: registry) ?? "the compositor's globals are unusable"
+            let why =
+                WaylandGlobals.missing(in: registry) ?? "the compositor's globals are unusable"
             failure = (.unsuitable, why)
         }
     }
@@ -309,7 +310,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
                 return buffer.refuse(
                     image,
                     Refusal(
-                        .importFailed, "The compositor shows no \(layout.format) from shared memory."))
+                        .importFailed,
+                        "The compositor shows no \(layout.format) from shared memory."))
             }
             guard buffer.canPassDescriptors else { return lackDescriptors(image, buffer) }
             buffer.share(image, globals.shm, format: format)
@@ -327,7 +329,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
                     image,
                     Refusal(
                         .importFailed,
-                        "The compositor imports no \(layout.format) with modifier \(layout.modifier)."))
+                        "The compositor imports no \(layout.format) with modifier \(layout.modifier)."
+                    ))
             }
             guard buffer.canPassDescriptors else { return lackDescriptors(image, buffer) }
             buffer.importDmabuf(image, dmabuf)

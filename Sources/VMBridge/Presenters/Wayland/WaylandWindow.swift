@@ -61,7 +61,8 @@ final class WaylandWindow: HotEventTarget {
     private var configures: ContiguousArray<Configure> = []
     private var acknowledged: Configure?
     private var serial: UInt32 = 0
-    private var feedbacks: ContiguousArray<(object: WpPresentationFeedback, sequence: FrameSequence)>
+    private var feedbacks:
+        ContiguousArray<(object: WpPresentationFeedback, sequence: FrameSequence)>
 
     init(
         _ id: SurfaceID, _ properties: WindowProperties, _ books: PresenterBooks,
