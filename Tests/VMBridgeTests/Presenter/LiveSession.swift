@@ -109,13 +109,17 @@ final class LiveSession<P: Presenter> {
 
     // MARK: Loop
 
-    /// One turn of the loop, as the daemon does it.
+    /// Takes what gathered, as the daemon does after each batch.
+    func settle() {
+        session.settle()
+        session.takeFeedback { feedback.append($0) }
+    }
+
+    /// One turn of the loop.
     func turn(milliseconds: Int32 = 0) throws {
-        session.settle()
-        session.takeFeedback { feedback.append($0) }
+        settle()
         try loop.runOnce(milliseconds: milliseconds)
-        session.settle()
-        session.takeFeedback { feedback.append($0) }
+        settle()
     }
 
     /// Turns until the condition holds; whether it did within the time.

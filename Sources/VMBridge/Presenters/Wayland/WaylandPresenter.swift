@@ -15,7 +15,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     /// Bytes that a group of requests other than a window's takes at most.
     private static let groupBytes = 256
 
-    private let display: String?
+    /// Opens the socket; not of the frame path.
+    private let open: () throws(WaylandConnectError) -> WaylandConnection
     private let vmName: String
     private let loop: EventLoop
     private let logger: Logger
@@ -44,10 +45,20 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     ///   - logger: for what cannot be told to the session.
     /// - Throws: when no compositor can ever be found that way. One that is merely not there yet is
     ///   waited for.
-    package init(
+    package convenience init(
         display: String?, vmName: String, loop: EventLoop, logger: Logger
     ) throws(WaylandConnectError) {
-        self.display = display
+        try self.init(vmName: vmName, loop: loop, logger: logger) {
+            () throws(WaylandConnectError) in try WaylandConnection.connect(name: display)
+        }
+    }
+
+    /// The same with another way to a connection.
+    init(
+        vmName: String, loop: EventLoop, logger: Logger,
+        open: @escaping () throws(WaylandConnectError) -> WaylandConnection
+    ) throws(WaylandConnectError) {
+        self.open = open
         self.vmName = vmName
         self.loop = loop
         self.logger = logger
@@ -72,6 +83,13 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     var phase: CompositorMachine.Phase { machine.phase }
     /// Groups of requests that wait for the compositor to read.
     package var waitingRequests: Int { books.waiting }
+
+    /// Breaks a rule of the protocol on purpose: what a defect of ours would cost is tested by it.
+    func provokeProtocolError() {
+        guard let surface = globals?.compositor.createSurface() else { return }
+        surface.setBufferScale(scale: -1)
+        surface.destroy()
+    }
 
     private func handle(_ event: CompositorMachine.Event, why: String = "") {
         let actions = machine.handle(event, now: loop.now())
@@ -101,7 +119,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     }
 
     private func openConnection() throws(WaylandConnectError) {
-        let connection = try WaylandConnection.connect(name: display)
+        let connection = try open()
         registration = try watch(connection)
         self.connection = connection
     }
