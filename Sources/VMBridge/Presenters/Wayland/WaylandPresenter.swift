@@ -203,6 +203,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         globals?.tearDown()
         globals = nil
         registry = nil
+        // Polite at an orderly end, of no effect on a lost connection.
+        _ = connection?.flush()
         // Before the descriptor closes, so that the loop does not watch a stranger.
         if let registration { loop.remove(registration) }
         registration = nil
