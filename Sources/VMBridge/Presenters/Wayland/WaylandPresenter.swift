@@ -81,6 +81,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
 
     /// Where the connection stands, for status and tests.
     var phase: CompositorMachine.Phase { machine.phase }
+    /// Why there is no compositor, in words; nil while there is one or nothing went wrong yet.
+    package private(set) var trouble: String?
     /// Groups of requests that wait for the compositor to read.
     package var waitingRequests: Int { books.waiting }
 
@@ -93,12 +95,18 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
 
     private func handle(_ event: CompositorMachine.Event, why: String = "") {
         let actions = machine.handle(event, now: loop.now())
+        if !why.isEmpty { trouble = why }
         if actions.contains(.bind) { bind() }
-        if actions.contains(.tellReady) { books.tell(.ready) }
+        if actions.contains(.tellReady) {
+            trouble = nil
+            books.tell(.ready)
+        }
         if actions.contains(.log) {
+            let advice =
+                event == .refused
+                ? "; start it, or name its socket by --display or WAYLAND_DISPLAY" : ""
             logger.warning(
-                "\(vmName): no windows for now: \(why); start the compositor or name its socket by --display or WAYLAND_DISPLAY; trying again until it is there"
-            )
+                "\(vmName): no windows for now: \(why)\(advice); trying again until it works")
         }
         if actions.contains(.clear) {
             tearDown()
@@ -203,6 +211,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         globals?.tearDown()
         globals = nil
         registry = nil
+        // Polite at an orderly end, of no effect on a lost connection.
+        _ = connection?.flush()
         // Before the descriptor closes, so that the loop does not watch a stranger.
         if let registration { loop.remove(registration) }
         registration = nil

@@ -1,0 +1,215 @@
+import Testing
+import Wayland
+import WaylandTestSupport
+
+@testable import VMBridge
+@testable import VMBridgeCore
+
+/// A live session on the compositor inside the test, which does what it is told to.
+final class FakeSession {
+    /// One per connection, the latest last.
+    private(set) var compositors: [FakeCompositor] = []
+    var compositor: FakeCompositor { compositors[compositors.count - 1] }
+    private(set) var live: LiveSession<WaylandPresenter>!
+    /// Whether windows are configured at their first commit.
+    var configures = true
+    /// Frame callbacks that were not fired yet, in order.
+    private(set) var callbacks: [UInt32] = []
+    /// Presentation feedbacks that were not answered yet.
+    private(set) var feedbacks: [UInt32] = []
+    /// Imports that were not answered yet.
+    private(set) var imports: [UInt32] = []
+    /// wl_buffers committed, in order.
+    private(set) var committed: [UInt32] = []
+    /// Buffer attached to each surface and not committed yet.
+    private var attached: [UInt32: UInt32] = [:]
+    private var toplevels: [UInt32: UInt32] = [:]
+    private var surfaces: [UInt32: UInt32] = [:]
+    private var configured: Set<UInt32> = []
+    /// Whether there is a compositor to connect to.
+    var isThere = true
+    var globals: [(interface: String, version: UInt32)]
+
+    static let usual: [(interface: String, version: UInt32)] = [
+        ("wl_compositor", 4), ("wl_shm", 1), ("xdg_wm_base", 3), ("wp_viewporter", 1),
+        ("wp_presentation", 1), ("zwp_linux_dmabuf_v1", 3), ("zxdg_decoration_manager_v1", 1),
+    ]
+
+    init(
+        _ globals: [(interface: String, version: UInt32)] = FakeSession.usual,
+        isThere: Bool = true, limits: VMLimits = VMLimits()
+    ) throws {
+        self.globals = globals
+        self.isThere = isThere
+        live = try LiveSession("fake", limits: limits) { loop, logger in
+            try WaylandPresenter(vmName: "fake", loop: loop, logger: logger) {
+                [unowned self] () throws(WaylandConnectError) in try self.connect()
+            }
+        }
+        if isThere { try settle() }
+    }
+
+    private func connect() throws(WaylandConnectError) -> WaylandConnection {
+        guard isThere else { throw .unreachable(path: "nowhere", errno: 2) }
+        let compositor = FakeCompositor(globals: globals)
+        compositor.onRequest = { [unowned self] in handle($0) }
+        callbacks = []
+        feedbacks = []
+        imports = []
+        compositors.append(compositor)
+        return try WaylandConnection.connect(to: compositor.takeClientEnd())
+    }
+
+    private func handle(_ request: FakeCompositor.Request) {
+        switch (request.interface, request.name) {
+        case ("wl_registry", "bind"): bound(request)
+        case ("xdg_wm_base", "get_xdg_surface"):
+            guard case .object(let surface) = request.arguments[1] else { return }
+            surfaces[surface] = request.created
+        case ("xdg_surface", "get_toplevel"): toplevels[request.object] = request.created
+        case ("wl_surface", "frame"): callbacks.append(request.created)
+        case ("wp_presentation", "feedback"): feedbacks.append(request.created)
+        case ("zwp_linux_buffer_params_v1", "create"): imports.append(request.object)
+        case ("wl_surface", "attach"):
+            guard case .object(let buffer) = request.arguments[0] else { return }
+            attached[request.object] = buffer
+        case ("wl_surface", "commit"):
+            if let buffer = attached.removeValue(forKey: request.object) {
+                committed.append(buffer)
+            }
+            if configures, configured.insert(request.object).inserted {
+                configure(surface: request.object)
+            }
+        case ("wl_surface", "destroy"): configured.remove(request.object)
+        default: break
+        }
+    }
+
+    private func bound(_ request: FakeCompositor.Request) {
+        guard case .string(let name) = request.arguments[1] else { return }
+        switch name {
+        case "wl_shm":
+            compositor.send(request.created, "format", .uint(0))
+            compositor.send(request.created, "format", .uint(1))
+        case "wp_presentation": compositor.send(request.created, "clock_id", .uint(1))
+        case "zwp_linux_dmabuf_v1" where compositor.version(of: request.created) == 3:
+            compositor.send(
+                request.created, "modifier", .uint(FourCC.xrgb8888.rawValue), .uint(0), .uint(0))
+        default: break
+        }
+    }
+
+    /// Configures a window by its wl_surface.
+    @discardableResult
+    func configure(
+        surface: UInt32, width: Int32 = 0, height: Int32 = 0, states: [UInt8] = []
+    ) -> UInt32 {
+        let serial = compositor.nextSerial()
+        guard let shell = surfaces[surface], let toplevel = toplevels[shell] else { return 0 }
+        compositor.send(
+            toplevel, "configure", .int(width), .int(height),
+            .array(states.flatMap { [$0, 0, 0, 0] }))
+        compositor.send(shell, "configure", .uint(serial))
+        return serial
+    }
+
+    /// Fires the oldest frame callbacks.
+    func fireCallbacks() {
+        for callback in callbacks {
+            compositor.send(callback, "done", .uint(1))
+            compositor.retire(callback)
+        }
+        callbacks = []
+    }
+
+    /// Says that all commits so far were seen.
+    func present(_ event: String = "presented") {
+        for feedback in feedbacks {
+            if event == "presented" {
+                compositor.send(
+                    feedback, event, .uint(0), .uint(3), .uint(5), .uint(16), .uint(0), .uint(0),
+                    .uint(3))
+            } else {
+                compositor.send(feedback, event)
+            }
+            compositor.retire(feedback)
+        }
+        feedbacks = []
+    }
+
+    func release(_ buffer: UInt32) { compositor.send(buffer, "release") }
+
+    /// Answers the oldest import; the wl_buffer, if one was made.
+    @discardableResult
+    func answerImport(_ isMade: Bool = true) -> UInt32 {
+        let params = imports.removeFirst()
+        guard isMade else {
+            compositor.send(params, "failed")
+            return 0
+        }
+        let buffer = compositor.newObject("wl_buffer")
+        compositor.send(params, "created", .newID(buffer))
+        return buffer
+    }
+
+    /// Lets both sides talk until nothing is left to say.
+    func settle() throws {
+        var quiet = 0
+        while quiet < 3 {
+            try live.turn()
+            quiet = compositor.receive() == 0 ? quiet + 1 : 0
+        }
+    }
+
+    /// A dma-buf in the books; really an empty memfd, since the fake compositor looks at none.
+    func addDmabuf(
+        _ index: UInt32, size: Size = Size(width: 4, height: 4), isBottomUp: Bool = false
+    ) throws -> BufferID {
+        let layout = BufferLayout(
+            size: size, format: .xrgb8888, modifier: .linear, memory: .dmaBuf,
+            isBottomUp: isBottomUp,
+            planes: [PlaneLayout(descriptor: 0, offset: 0, stride: size.width * 4)])
+        var bundle = DescriptorBundle()
+        _ = bundle.append(try MemoryFile.create(size: 4096))
+        let id = BufferID(SlotIndex(index: index, generation: 0))
+        live.presenter.addBuffer(id, BufferMemory(layout: layout, bytes: 64, from: &bundle, 0..<1))
+        return id
+    }
+
+    /// The presenter's events, when no session is to take them.
+    func takeEvents() -> [PresenterEvent] {
+        var events: [PresenterEvent] = []
+        live.presenter.takeEvents { events.append($0) }
+        return events
+    }
+
+    /// Lets both sides talk without a session.
+    func talk() throws -> [PresenterEvent] {
+        var events: [PresenterEvent] = []
+        for _ in 0..<4 {
+            live.presenter.flush()
+            _ = compositor.receive()
+            try live.loop.runOnce(milliseconds: 0)
+            events += takeEvents()
+        }
+        return events
+    }
+}
+
+func use(_ index: UInt32) -> UseID { UseID(SlotIndex(index: index, generation: 0)) }
+func surface(_ index: UInt32) -> SurfaceID { SurfaceID(SlotIndex(index: index, generation: 0)) }
+
+let plainWindow = WindowProperties(
+    identity: WindowIdentity(title: "[vm] t", appID: "vm-bridge.vm.a"), minimumSize: .zero,
+    maximumSize: .zero, opaqueRegion: nil)
+
+/// A frame as the session makes it.
+func makeFrame(
+    _ use: UseID, _ buffer: BufferID, _ sequence: UInt64, size: Size = Size(width: 4, height: 4),
+    _ change: (inout FrameRecord) -> Void = { _ in }
+) -> Frame {
+    var record = FrameRecord(
+        surface: SurfaceKey(1), buffer: BufferKey(1), sequence: FrameSequence(sequence))
+    change(&record)
+    return Frame(record, use: use, buffer: buffer, size: size, receivedAt: 0, waits: [])
+}
