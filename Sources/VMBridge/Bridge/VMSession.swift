@@ -32,7 +32,7 @@ package final class VMSession<P: Presenter> {
     package private(set) var refusals: [RefusalReason: UInt64] = [:]
 
     /// How long a frame is kept without a compositor, nanoseconds.
-    package static var patience: UInt64 { 30_000_000_000 }
+    package var patience: UInt64 = 30_000_000_000
     /// The beat at which hidden surfaces' frames end, nanoseconds.
     package static var hiddenBeat: UInt64 { 100_000_000 }
 
@@ -451,7 +451,7 @@ package final class VMSession<P: Presenter> {
             }
             removeIfGone(surface)
         }
-        if let timer = patienceTimer { loop.arm(timer, after: Self.patience) }
+        if let timer = patienceTimer { loop.arm(timer, after: patience) }
     }
 
     private func patienceEnded() {
