@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 import Wayland
 import WaylandTestSupport
@@ -105,6 +106,88 @@ struct BackPressureTests {
         #expect(fake.compositor.objects(of: "xdg_toplevel").count == 1)
         #expect(fake.compositor.complaints.isEmpty)
         presenter.shutDown()
+    }
+
+    @Test("a compositor that stops reading and then goes is lost like any other")
+    func lostWhileBlocked() throws {
+        let fake = try FakeSession()
+        let presenter = fake.live.presenter
+        presenter.createWindow(surface(0), plainWindow)
+        _ = try fake.addDmabuf(0)
+        _ = try fake.talk()
+        var properties = plainWindow
+        var changes = 0
+        while presenter.waitingRequests == 0, changes < 100_000 {
+            properties.identity.title = String(repeating: "z", count: 240) + "\(changes)"
+            presenter.updateWindow(surface(0), properties)
+            presenter.flush()
+            changes += 1
+        }
+        fake.answerImport()
+        for index in 1..<20 as Range<UInt32> {
+            _ = presenter.reserveImage(use(index), of: try fake.addDmabuf(index))
+            presenter.createWindow(surface(index), plainWindow)
+        }
+        presenter.destroyWindow(surface(0))
+        #expect(presenter.waitingRequests > 20)
+        fake.isThere = false
+        fake.compositor.hangUp()
+        var events: [PresenterEvent] = []
+        for _ in 0..<4 {
+            try fake.live.loop.runOnce(milliseconds: 0)
+            presenter.flush()
+            events += fake.takeEvents()
+        }
+        guard case .lost(let why) = events.last else {
+            Issue.record("not lost: \(events)")
+            return
+        }
+        #expect(why == "the compositor closed the connection")
+        #expect(presenter.waitingRequests == 0)
+        #expect(presenter.phase == .backOff)
+        presenter.shutDown()
+    }
+
+    @Test("without a free descriptor an import is refused, and the connection lives")
+    func noDescriptors() async {
+        await #expect(processExitsWith: .success) {
+            let fake = try FakeSession()
+            let presenter = fake.live.presenter
+            _ = try settledCensus()
+            let memory = try MemoryFile.create(size: 4096)
+            var former = rlimit()
+            getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &former)
+            // The lowest free number is the limit from here on.
+            let next = dup(memory.number)
+            close(next)
+            var tight = former
+            tight.rlim_cur = rlim_t(next)
+            let layout = BufferLayout(
+                size: Size(width: 4, height: 4), format: .xrgb8888, modifier: .linear,
+                memory: .dmaBuf, planes: [PlaneLayout(descriptor: 0, offset: 0, stride: 16)])
+            var bundle = DescriptorBundle()
+            _ = bundle.append(memory)
+            let id = BufferID(SlotIndex(index: 0, generation: 0))
+            let buffer = BufferMemory(layout: layout, bytes: 64, from: &bundle, 0..<1)
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &tight)
+            presenter.addBuffer(id, buffer)
+            let refused = presenter.reserveImage(use(0), of: id)
+            presenter.flush()
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &former)
+            guard case .refused(let why) = refused else {
+                Issue.record("not refused: \(refused)")
+                return
+            }
+            #expect(why.sentence.contains("no descriptor left"))
+            #expect(presenter.isReady)
+            guard case .pending = presenter.reserveImage(use(1), of: id) else {
+                Issue.record("still refused")
+                return
+            }
+            _ = try fake.talk()
+            #expect(fake.imports.count == 1)
+            presenter.shutDown()
+        }
     }
 
     @Test(

@@ -156,6 +156,35 @@ struct FakeCompositorTests {
         fake.live.session.shutDown()
     }
 
+    @Test func theOpaqueRegionFollowsTheWindow() throws {
+        let fake = try FakeSession()
+        fake.live.makeSurface {
+            $0.opaqueRegion = Rectangle(x: 2, y: 0, width: 4, height: 6)
+        }
+        let buffer = try fake.live.makeBuffer(noise(8, 6), format: .argb8888)
+        fake.live.show(buffer, 1)
+        try fake.settle()
+        #expect(regions() == [[.int(2), .int(0), .int(4), .int(6)]])
+        let surface = fake.compositor.objects(of: "wl_surface")[0]
+        fake.configure(surface: surface, width: 80, height: 60, states: [2])
+        try fake.settle()
+        #expect(regions() == [[.int(20), .int(0), .int(40), .int(60)]])
+        // Changed by the guest without a frame.
+        var metadata = SurfaceMetadata()
+        metadata.opaqueRegion = Rectangle(x: 0, y: 0, width: 1, height: 1)
+        fake.live.send(
+            .surfaceUpdate(SurfaceKey(1), metadata), type: RecordType.surfaceUpdate, object: 1)
+        try fake.settle()
+        #expect(fake.compositor.requests.last?.name == "commit")
+        #expect(regions() == [[.int(0), .int(0), .int(10), .int(10)]])
+        fake.live.session.shutDown()
+
+        func regions() -> [[FakeArgument]] {
+            defer { fake.compositor.forgetRequests() }
+            return fake.compositor.requests("wl_region.add").map(\.arguments)
+        }
+    }
+
     @Test func silenceHidesAndTheGuestGoesOn() throws {
         let fake = try FakeSession()
         fake.live.makeSurface()

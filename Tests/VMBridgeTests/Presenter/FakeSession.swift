@@ -10,7 +10,11 @@ final class FakeSession {
     /// One per connection, the latest last.
     private(set) var compositors: [FakeCompositor] = []
     var compositor: FakeCompositor { compositors[compositors.count - 1] }
-    private(set) var live: LiveSession<WaylandPresenter>!
+    private var made: LiveSession<WaylandPresenter>?
+    var live: LiveSession<WaylandPresenter> {
+        guard let made else { fatalError("used before it is made") }
+        return made
+    }
     /// Whether windows are configured at their first commit.
     var configures = true
     /// Frame callbacks that were not fired yet, in order.
@@ -41,7 +45,7 @@ final class FakeSession {
     ) throws {
         self.globals = globals
         self.isThere = isThere
-        live = try LiveSession("fake", limits: limits) { loop, logger in
+        made = try LiveSession("fake", limits: limits) { loop, logger in
             try WaylandPresenter(vmName: "fake", loop: loop, logger: logger) {
                 [unowned self] () throws(WaylandConnectError) in try self.connect()
             }

@@ -111,6 +111,7 @@ struct ImportTests {
         presenter.cancelImage(use(0))
         fake.release(fake.committed[0])
         #expect(try fake.talk().isEmpty)
+        #expect(word(presenter.reserveImage(use(98), of: buffer)) == "ready")
         fake.release(fake.committed[1])
         guard case .released(use(1)) = try fake.talk().first else {
             Issue.record("no release")

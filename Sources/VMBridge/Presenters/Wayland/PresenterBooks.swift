@@ -38,7 +38,15 @@ final class PresenterBooks {
     /// Serial of the latest ping that is not answered.
     private var ping: UInt32?
 
-    init() {
+    /// What the log was told already, whatever compositor comes next.
+    var hasToldOfMissingDmabuf = false
+    var hasToldOfMissingViewporter = false
+
+    /// For the log.
+    let vmName: String
+
+    init(vmName: String) {
+        self.vmName = vmName
         events.reserveCapacity(256)
         queue.reserveCapacity(64)
     }

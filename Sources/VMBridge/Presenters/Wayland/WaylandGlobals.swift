@@ -20,7 +20,6 @@ final class WaylandGlobals {
     private let books: PresenterBooks
     private let logger: Logger
     private var isComplete = false
-    private var hasMissedViewporter = false
 
     /// CLOCK_MONOTONIC, as wp_presentation.clock_id has it.
     private static let monotonic: UInt32 = 1
@@ -97,7 +96,8 @@ final class WaylandGlobals {
             if let rows = FormatTable.read(descriptor, size: size) {
                 catalog.setTable(rows)
             } else {
-                logger.warning("the compositor's table of dma-buf formats cannot be read")
+                logger.warning(
+                    "\(books.vmName): the compositor's table of dma-buf formats cannot be read")
                 catalog.setTable([])
             }
         case .mainDevice(let device): catalog.setMainDevice(Self.number(device))
@@ -120,18 +120,21 @@ final class WaylandGlobals {
     func complete() {
         isComplete = true
         _ = catalog.rebuild()
-        if dmabuf == nil {
+        if dmabuf == nil, !books.hasToldOfMissingDmabuf {
+            books.hasToldOfMissingDmabuf = true
             logger.notice(
-                "the compositor has no linux-dmabuf of version 3 or later: dma-bufs are refused, memfds are shown"
+                "\(books.vmName): the compositor has no linux-dmabuf of version 3 or later: dma-bufs are refused, memfds are shown"
             )
         }
     }
 
     /// A frame wants to be cropped or scaled and cannot be.
     func missViewporter() {
-        guard !hasMissedViewporter else { return }
-        hasMissedViewporter = true
-        logger.warning("the compositor has no wp_viewporter: frames are shown whole and unscaled")
+        guard !books.hasToldOfMissingViewporter else { return }
+        books.hasToldOfMissingViewporter = true
+        logger.warning(
+            "\(books.vmName): the compositor has no wp_viewporter: frames are shown whole and unscaled"
+        )
     }
 
     /// Ends the objects; windows and images must be gone.

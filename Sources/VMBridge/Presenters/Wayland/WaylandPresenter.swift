@@ -21,7 +21,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     private let loop: EventLoop
     private let logger: Logger
     private var machine = CompositorMachine()
-    private let books = PresenterBooks()
+    private let books: PresenterBooks
     private var connection: WaylandConnection?
     private var registry: WaylandRegistry?
     private var globals: WaylandGlobals?
@@ -59,6 +59,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         open: @escaping () throws(WaylandConnectError) -> WaylandConnection
     ) throws(WaylandConnectError) {
         self.open = open
+        books = PresenterBooks(vmName: vmName)
         self.vmName = vmName
         self.loop = loop
         self.logger = logger

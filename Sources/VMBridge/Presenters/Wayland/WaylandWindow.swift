@@ -51,10 +51,15 @@ final class WaylandWindow: HotEventTarget {
     private var frame: Frame?
     private var image: BufferImage?
     private var hasContent = false
+    /// Something was told that takes effect with a commit only.
+    private var needsStateCommit = false
     // What the compositor was told last.
     private var view: FrameView?
     private var opaque = WaylandWindow.nothing
+    // Of the frame that is shown.
     private var wantedDestination: Size?
+    private var shownSize = Size.zero
+    private var isShownOpaque = false
 
     private var toldSize = Size.zero
     private var toldStates: UInt32 = 0
@@ -111,7 +116,7 @@ final class WaylandWindow: HotEventTarget {
 
     /// Sends what is pending, after room was made for it.
     ///
-    /// - Returns: the callback to await before the window counts as gone, made by `sync`.
+    /// - Parameter connection: asked for a sync after the window's end, whose answer makes it `gone`.
     func perform(_ connection: WaylandConnection) {
         isQueued = false
         let now = pending
@@ -155,8 +160,6 @@ final class WaylandWindow: HotEventTarget {
         needsStateCommit = false
     }
 
-    private var needsStateCommit = false
-
     private func update() {
         if let toplevel { tell(toplevel) }
     }
@@ -176,6 +179,9 @@ final class WaylandWindow: HotEventTarget {
                 width: Int32(clamping: smallest.width), height: Int32(clamping: smallest.height))
             toplevel.setMaxSize(
                 width: Int32(clamping: largest.width), height: Int32(clamping: largest.height))
+            needsStateCommit = hasContent
+        }
+        if let sent, sent.opaqueRegion != properties.opaqueRegion {
             needsStateCommit = hasContent
         }
         sent = properties
@@ -206,9 +212,11 @@ final class WaylandWindow: HotEventTarget {
             return false
         }
         wantedDestination = frame.destination
+        shownSize = frame.size
+        isShownOpaque = buffer.isOpaque
         show(
             FrameView(frame, isBottomUp: buffer.layout.isBottomUp, forced: forced), surface)
-        setOpaque(frame.size, buffer.isOpaque, surface)
+        setOpaque(surface)
         surface.attach(buffer: wlBuffer, x: 0, y: 0)
         damage(frame.damage, surface)
         callback?.destroyProxy()
@@ -226,6 +234,7 @@ final class WaylandWindow: HotEventTarget {
         if var view {
             view.destination = forced ?? wantedDestination
             show(view, surface)
+            setOpaque(surface)
         }
         surface.commit()
         needsStateCommit = false
@@ -259,14 +268,19 @@ final class WaylandWindow: HotEventTarget {
             width: WaylandFixed(Double(source.width)), height: WaylandFixed(Double(source.height)))
     }
 
-    private func setOpaque(_ size: Size, _ isOpaque: Bool, _ surface: WlSurface) {
-        let wanted =
-            isOpaque
-            ? Self.everything
-            : properties.opaqueRegion.flatMap { view?.opaque($0, of: size) } ?? Self.nothing
+    /// Tells the opaque region, if it changed; to be called after `show`.
+    private func setOpaque(_ surface: WlSurface) {
+        var wanted = Self.nothing
+        if isShownOpaque {
+            wanted = Self.everything
+        } else if let region = properties.opaqueRegion, let view {
+            wanted = view.opaque(region, of: shownSize)
+        }
         guard wanted != opaque else { return }
         opaque = wanted
-        guard wanted != Self.nothing else { return surface.setOpaqueRegion(region: nil) }
+        guard wanted.width > 0, wanted.height > 0 else {
+            return surface.setOpaqueRegion(region: nil)
+        }
         let region = globals.compositor.createRegion()
         region.add(
             x: Int32(clamping: wanted.x), y: Int32(clamping: wanted.y),
