@@ -57,6 +57,13 @@ let package = Package(
         .target(
             name: "WaylandTestSupport", dependencies: ["Wayland", "CWayland", "Descriptors"],
             path: "Tests/Support/WaylandTestSupport", swiftSettings: strict),
+        // What runs in the test machine beside the program (Tests/vm): not part of the product.
+        .executableTarget(
+            name: "KernelProof", dependencies: ["VMBridge", "Descriptors", "CLinux"],
+            path: "Tests/Support/KernelProof", swiftSettings: strict),
+        .executableTarget(
+            name: "PictureCheck", dependencies: ["VMBridge"], path: "Tests/Support/PictureCheck",
+            swiftSettings: strict),
         .target(name: "AllocationCounter", path: "Tests/Support/AllocationCounter"),
         .testTarget(
             name: "WaylandTests",

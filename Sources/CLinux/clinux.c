@@ -205,6 +205,13 @@ uint64_t vmb_monotonic_nanoseconds(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+int vmb_clock_nanoseconds(int clock, uint64_t *nanoseconds) {
+    struct timespec now;
+    if (clock_gettime((clockid_t)clock, &now) != 0) return -errno;
+    *nanoseconds = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return 0;
+}
+
 int vmb_memfd_create(const char *name, unsigned int flags) { RESULT(memfd_create(name, flags)); }
 int vmb_fcntl(int descriptor, int command, long argument) {
     RESULT(fcntl(descriptor, command, argument));

@@ -146,7 +146,7 @@ struct ProduceBufferOptions: ParsableArguments {
     @Option(
         name: .customLong("fence-delay"),
         help: ArgumentHelp(
-            "Milliseconds from a frame to its fence, or 'never' (a sync_file ends by itself after 10 s).",
+            "Milliseconds from a frame to its fence (0: a sync_file has signalled when it is sent), or 'never' (a sync_file ends by itself after 10 s).",
             valueName: "ms"))
     var fenceDelay = "0"
 

@@ -125,3 +125,83 @@ colour() { region "$1" "$2" "$3" 1 1 | tail -c 3 | od -A n -t x1 | tr -d ' \n'; 
 # descriptors PID: how many it has open; open_files PID: which.
 descriptors() { find "/proc/$1/fd" -mindepth 1 2>/dev/null | wc -l; }
 open_files() { find "/proc/$1/fd" -mindepth 1 -printf '%l\n' 2>/dev/null | sort; }
+
+# descriptor_kinds PID: how many it has open of each kind, one kind a line.
+descriptor_kinds() { open_files "$1" | sed -e 's/:\[[0-9]*\]$//' -e 's|^/dmabuf:.*|dma-buf|' -e 's|^/memfd:.*|memfd|' | sort | uniq -c; }
+
+# dma_bufs PID: how many dma-bufs it has open or mapped.
+dma_bufs() {
+    local open mapped
+    open=$(grep -l -s '^exp_name:' /proc/"$1"/fdinfo/* | wc -l)
+    mapped=$(grep -c -e '/dmabuf:' "/proc/$1/maps")
+    printf '%s open, %s mapped' "$open" "$mapped"
+}
+# all_dma_bufs: how many the kernel has, whoever holds them.
+all_dma_bufs() { sed -n 's/^Total \([0-9]*\) objects.*/\1/p' /sys/kernel/debug/dma_buf/bufinfo; }
+
+# phase NAME: what comes next; says how long the one before took.
+phase_name=''
+phase() {
+    local now
+    now=$(cut -d ' ' -f 1 /proc/uptime)
+    [ -z "$phase_name" ] || awk -v a="$phase_start" -v b="$now" -v n="$phase_name" \
+        'BEGIN { printf "-- %s: %.1f s\n", n, b - a }'
+    phase_name=$1 phase_start=$now
+}
+
+# start_bridge OPTION…: the daemon, up when all its VMs have windows to show. Its log is $bridge_log, its
+# report $bridge_report. stop_bridge: and away with it, its status returned.
+bridge_log=$results/bridge.log
+bridge_report=$results/report.json
+bridge_pid=''
+start_bridge() {
+    vm-bridge run --report "$bridge_report" "$@" >"$bridge_log" 2>&1 &
+    bridge_pid=$!
+    wait_for 10 bridge_is_up "$(printf '%s\n' "$@" | grep -c '=socket:')" || { cat "$bridge_log" && false; }
+}
+bridge_is_up() { [ "$(grep -c 'the compositor is there' "$bridge_log")" -ge "$1" ]; }
+bridge_runs() { kill -0 "$bridge_pid" 2>/dev/null; }
+stop_bridge() {
+    [ -n "$bridge_pid" ] || return 0
+    kill "$bridge_pid" 2>/dev/null
+    local status=0
+    wait "$bridge_pid" || status=$?
+    bridge_pid=''
+    return $status
+}
+
+# take_report: a fresh one of the running bridge.
+take_report() {
+    rm -f "$bridge_report"
+    kill -USR1 "$bridge_pid" && wait_for 5 test -s "$bridge_report"
+}
+# vm_field VM FIELD, surface_field TITLE FIELD: from the report; the latest surface of that title.
+# A surface is an object without objects of its own, and so is what a VM says before its refusals.
+json_field() { sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\)\"\{0,1\}[,}].*/\1/p" | tail -n 1; }
+vm_field() { tr '{' '\n' <"$bridge_report" | grep -e "^\"name\":\"$1\"" | json_field "$2"; }
+surface_field() { tr '{' '\n' <"$bridge_report" | grep -e "\"title\":\"$1\"" | json_field "$2"; }
+# refusals VM REASON: how often.
+refusals() {
+    tr '{' '\n' <"$bridge_report" | grep -A 1 -e "^\"name\":\"$1\"" | tail -n 1 | sed 's/}.*//' |
+        tr ',' '\n' | sed -n "s/\"$2\":\([0-9]*\)/\1/p"
+}
+no_producer() { take_report && equal "$(vm_field "$1" connected)" false >/dev/null; }
+
+# between LOW VALUE HIGH: whole numbers; nothing is not between anything.
+between() {
+    [ -n "$2" ] && [ "$1" -le "$2" ] && [ "$2" -le "$3" ] || { printf "  got '%s', want %s to %s\n" "$2" "$1" "$3" && false; }
+}
+
+# shows SCREENSHOT SIZE FORMAT SEED TITLE FRAMES [TOLERANCE]: takes the screenshot and looks in it for the
+# reference producer's pattern, see Tests/Support/PictureCheck. What it found is in SCREENSHOT.txt.
+shows() {
+    local file=$results/$1.png
+    shift
+    screenshot "$file" && PictureCheck pattern "$file" "$@" >"$file.txt"
+}
+# comes_to_show SECONDS SCREENSHOT …: the same until it does.
+comes_to_show() {
+    local limit=$1
+    shift
+    wait_for "$limit" shows "$@" || { cat "$results/$1.png.txt" && false; }
+}

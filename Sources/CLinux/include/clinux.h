@@ -59,6 +59,8 @@ int vmb_signalfd(uint64_t mask);
 /// Reads one signal: 1, or a negated errno.
 int vmb_signalfd_read(int descriptor, int *number, int *sender);
 uint64_t vmb_monotonic_nanoseconds(void);
+/// Of another clock of the kernel (clock_gettime): 0, or a negated errno.
+int vmb_clock_nanoseconds(int clock, uint64_t *nanoseconds);
 
 // MARK: files and memory
 

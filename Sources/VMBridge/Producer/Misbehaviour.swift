@@ -48,7 +48,8 @@ package enum Misbehaviour: String, CaseIterable, Sendable {
         case .deviceAsBuffer: "a device node for a buffer: bad_descriptor"
         case .eventfdAsFence:
             "an eventfd for a fence: bad_descriptor, the frame released as refused"
-        case .fenceNever: "a fence that never signals: fence_timeout, and the next frame is taken"
+        case .fenceNever:
+            "a fence that never signals, between two good frames: fence_timeout, and the next is taken"
         case .unknownBuffer: "a frame of a buffer that is not there: unknown_object"
         case .destroyWhileShown:
             "buffer and surface destroyed while shown: released once, their numbers free again"

@@ -158,8 +158,13 @@ extension Misbehaver {
         connection?.send(.surfaceCreate(key, .toplevel, isGraphics: true, metadata))
     }
 
+    /// Of the kind of memory that the producer was told to use.
     private func createBuffer(_ key: BufferKey = bufferKey) throws(ProducerFailure) {
-        connection?.send(.bufferCreate(key, Self.layout), try Self.memory())
+        let kind = producer.options.memory
+        var layout = Self.layout
+        layout.memory = kind.kind
+        let memory = try producer.device.allocate(kind, bytes: 4 * 64 * 64, rowBytes: 4 * 64)
+        connection?.send(.bufferCreate(key, layout), memory)
     }
 
     private func frame(
@@ -191,16 +196,28 @@ extension Misbehaver {
         ]
     }
 
+    /// With `--fence sync_file` a kernel's fence that nobody signals, else a record that never comes.
     private func fenceNever() -> [Stage] {
         [
             Stage(
                 deed: { [unowned self] () throws(ProducerFailure) in
                     createSurface()
                     try createBuffer()
-                    connection?.send(frame(1, acquire: .message))
-                }, awaits: frameRefused(1, .fenceTimeout),
+                    try createBuffer(Self.secondKey)
+                    connection?.send(frame(1))
+                }, awaits: [.taken(Self.surfaceKey, 1)]),
+            Stage(
+                deed: { [unowned self] () throws(ProducerFailure) in
+                    guard producer.options.fence == .syncFile else {
+                        connection?.send(frame(2, Self.secondKey, acquire: .message))
+                        return
+                    }
+                    let fence = try producer.device.makeFence()
+                    connection?.send(
+                        frame(2, Self.secondKey, acquire: .syncFile), fence.takeSyncFile())
+                }, awaits: frameRefused(2, .fenceTimeout),
                 limit: limits.fenceLimit + 5_000_000_000),
-            nextFrameIsTaken(2),
+            nextFrameIsTaken(3),
         ]
     }
 

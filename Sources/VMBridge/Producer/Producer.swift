@@ -45,7 +45,7 @@ package final class Producer: ProducerConnectionDelegate {
     let loop: EventLoop
     private(set) var connection: ProducerConnection?
     private(set) var surfaces: [ProducerSurface] = []
-    private let device = ProducerDevice()
+    let device = ProducerDevice()
     private let log: (String) -> Void
     private var phase = Phase.idle
     private var fences: [(deadline: UInt64, fence: PendingFence)] = []
@@ -208,7 +208,12 @@ package final class Producer: ProducerConnectionDelegate {
             signalLater(.message(record.surface, record.sequence))
         case .syncFile:
             let new = try device.makeFence()
-            signalLater(.syncFile(new.fence))
+            if options.fenceDelay == 0 {
+                // Without a delay the content is complete when the frame is sent, as with `none`.
+                device.signal(new.fence)
+            } else {
+                signalLater(.syncFile(new.fence))
+            }
             connection.send(.frame(record), new.takeSyncFile())
         }
         summary.sent += 1

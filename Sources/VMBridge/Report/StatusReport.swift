@@ -75,6 +75,8 @@ package enum StatusReport {
         object.add("sync_path", counters.syncPath)
         object.add("frames_per_second", counters.framesPerSecond)
         object.add("latency_mean_ns", counters.latency.mean)
+        object.add("latency_min_ns", counters.latency.minimum)
+        object.add("latency_max_ns", counters.latency.maximum)
         object.add("latency_p50_ns", counters.latency.percentile(0.5))
         object.add("latency_p99_ns", counters.latency.percentile(0.99))
         return object

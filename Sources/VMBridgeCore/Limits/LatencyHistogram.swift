@@ -7,6 +7,9 @@ public struct LatencyHistogram: Sendable {
     private var sum: UInt64 = 0
     /// The longest one, nanoseconds.
     public private(set) var maximum: UInt64 = 0
+    private var shortest = UInt64.max
+    /// The shortest one, nanoseconds; 0 when nothing was recorded.
+    public var minimum: UInt64 { count == 0 ? 0 : shortest }
 
     /// Nothing recorded.
     public init() {}
@@ -17,6 +20,7 @@ public struct LatencyHistogram: Sendable {
         count &+= 1
         sum &+= nanoseconds
         maximum = max(maximum, nanoseconds)
+        shortest = min(shortest, nanoseconds)
     }
 
     /// Mean in nanoseconds; 0 when nothing was recorded.

@@ -14,15 +14,12 @@ final class WaylandGlobals {
     let decorationManager: ZxdgDecorationManagerV1?
     /// What can be imported.
     private(set) var catalog = FormatCatalog()
-    /// Whether presentation times are of the clock that all times here are of.
-    private(set) var isClockMonotonic = false
+    /// The clock that presentation times are of; nil before the compositor has said it.
+    private(set) var presentationClock: ForeignClock?
     private var feedback: ZwpLinuxDmabufFeedbackV1?
     private let books: PresenterBooks
     private let logger: Logger
     private var isComplete = false
-
-    /// CLOCK_MONOTONIC, as wp_presentation.clock_id has it.
-    private static let monotonic: UInt32 = 1
 
     /// Names what a compositor lacks, in words; nil when windows can be shown.
     static func missing(in registry: WaylandRegistry) -> String? {
@@ -71,7 +68,7 @@ final class WaylandGlobals {
         }
         presentation?.onEvent { [unowned self] event in
             switch consume event {
-            case .clockId(let clock): isClockMonotonic = clock == Self.monotonic
+            case .clockId(let clock): presentationClock = ForeignClock(number: clock)
             }
         }
         guard let dmabuf else { return }

@@ -76,6 +76,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
             }
             handle(.refused, why: error.description)
         }
+        // No batch of events precedes the first wait: what is asked here would lie until a guest comes.
+        flush()
     }
 
     // MARK: The connection's life

@@ -398,7 +398,9 @@ final class WaylandWindow: HotEventTarget {
     ) {
         guard let sequence = take(sender) else { return }
         let seconds = UInt64(tvSecHi) << 32 | UInt64(tvSecLo)
-        let time = globals.isClockMonotonic ? seconds &* 1_000_000_000 &+ UInt64(tvNsec) : 0
+        let told = seconds &* 1_000_000_000 &+ UInt64(tvNsec)
+        // 0 says that the time is not known.
+        let time = globals.presentationClock?.monotonic(told) ?? 0
         books.tell(
             .presented(id, sequence, time: time, refresh: refresh, flags: flags.rawValue))
     }

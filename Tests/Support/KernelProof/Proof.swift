@@ -1,0 +1,61 @@
+import Glibc
+import VMBridge
+
+/// Counts what was proved. Each case is a line that begins with `ok: ` or `FAILED: `.
+final class Proof {
+    private(set) var cases = 0
+    private(set) var failures = 0
+
+    /// One case: the sentence says what is true when the body gives true and throws nothing.
+    func expect(_ sentence: String, _ body: () throws -> Bool) {
+        cases += 1
+        do {
+            if try body() { return print("ok: \(sentence)") }
+            print("FAILED: \(sentence)")
+        } catch {
+            print("FAILED: \(sentence): \(error)")
+        }
+        failures += 1
+    }
+
+    /// One case: the body is refused with this errno.
+    func expect(_ sentence: String, refusedWith code: Int32, _ body: () throws -> Void) {
+        expect(sentence) {
+            do {
+                try body()
+            } catch let error as KernelError where error.code == code {
+                return true
+            }
+            return false
+        }
+    }
+
+    /// Several cases that share what `body` makes; that it throws is a failed case too.
+    func group(_ name: String, _ body: () throws -> Void) {
+        do {
+            try body()
+        } catch {
+            cases += 1
+            failures += 1
+            print("FAILED: \(name): \(error)")
+        }
+    }
+}
+
+/// The kernel edge of the bridge against a real kernel with udmabuf, the system heap and vgem ([vm]
+/// tier): what the tests of a plain machine cannot have. Exit code 1 when a case failed.
+@main
+struct KernelProof {
+    static func main() {
+        let proof = Proof()
+        let before = DescriptorCensus.take()
+        proof.group("memory") { try proveMemory(proof) }
+        proof.group("fences") { try proveFences(proof) }
+        proof.group("fences of foreign buffers") { try proveForeignFences(proof) }
+        proof.group("the loop") { try proveLoop(proof) }
+        let after = DescriptorCensus.take()
+        proof.expect("no descriptor is left open") { before != nil && before == after }
+        print("cases: \(proof.cases), failed: \(proof.failures)")
+        exit(proof.failures == 0 ? 0 : 1)
+    }
+}

@@ -1,0 +1,129 @@
+import Glibc
+import VMBridge
+
+/// Says whether a screenshot shows what a producer drew, to the pixel. Runs in the test machine.
+///
+///     PictureCheck pattern SCREENSHOT WxH FOURCC SEED LABEL FRAMES [TOLERANCE]
+///     PictureCheck picture SCREENSHOT PART
+///
+/// `pattern` looks for the reference producer's test pattern of one of the frames (`7` or `3-9`) as a
+/// reader of the buffer sees it, `picture` for a PNG. Prints where it is, `X Y` first. TOLERANCE is how
+/// far a channel may be off, 0 if not given: compositors convert YUV in their own way.
+///
+/// Exit codes: 0 found, 1 not found, 64 wrong usage or an unreadable file.
+@main
+struct PictureCheck {
+    static func main() {
+        do {
+            exit(try run(Array(CommandLine.arguments.dropFirst())) ? 0 : 1)
+        } catch {
+            print("PictureCheck: \(error)")
+            exit(64)
+        }
+    }
+
+    private struct WrongUsage: Error {}
+
+    private static func run(_ arguments: [String]) throws -> Bool {
+        guard arguments.count >= 3 else { throw WrongUsage() }
+        let screenshot = try PNGFile.read(arguments[1])
+        switch arguments[0] {
+        case "picture" where arguments.count == 3:
+            let part = try PNGFile.read(arguments[2])
+            if found(part, in: screenshot, tolerance: 0, name: "the picture") { return true }
+            print("the picture is not in the screenshot")
+            tellNearest(part, in: screenshot)
+            return false
+        case "pattern" where arguments.count >= 7:
+            return try pattern(Array(arguments[2...]), in: screenshot)
+        default: throw WrongUsage()
+        }
+    }
+
+    private static func pattern(_ words: [String], in screenshot: Picture) throws -> Bool {
+        let size = words[0].split(separator: "x").compactMap { Int($0) }
+        let frames = words[4].split(separator: "-").compactMap { UInt32($0) }
+        guard size.count == 2, let seed = UInt32(words[2]), let first = frames.first,
+            let last = frames.last, first <= last,
+            let format = PixelFormat.allCases.first(where: { $0.description == words[1] }),
+            let tolerance = words.count > 5 ? Int(words[5]) : 0
+        else { throw WrongUsage() }
+        let pattern = try TestPattern(
+            width: size[0], height: size[1], format: format, seed: seed, label: words[3])
+        for frame in first...last {
+            let part = try pattern.picture(frame: frame)
+            if found(part, in: screenshot, tolerance: tolerance, name: "frame \(frame)") {
+                return true
+            }
+        }
+        print("none of the frames \(words[4]) is in the screenshot")
+        tellNearest(try pattern.picture(frame: last), in: screenshot)
+        return false
+    }
+
+    private static func found(
+        _ part: Picture, in screenshot: Picture, tolerance: Int, name: String
+    ) -> Bool {
+        guard let place = place(of: part, in: screenshot, tolerance: tolerance) else {
+            return false
+        }
+        let worst = difference(part, screenshot, place)
+        print("\(place.x) \(place.y) \(name), largest difference of a channel \(worst)")
+        return true
+    }
+
+    private static func tellNearest(_ part: Picture, in screenshot: Picture) {
+        guard let near = place(of: part, in: screenshot, tolerance: 80) else { return }
+        print("something near it is at \(near), off by \(difference(part, screenshot, near))")
+    }
+
+    private static func place(
+        of part: Picture, in screenshot: Picture, tolerance: Int
+    ) -> (x: Int, y: Int)? {
+        guard part.width <= screenshot.width, part.height <= screenshot.height else { return nil }
+        for y in 0...screenshot.height - part.height {
+            for x in 0...screenshot.width - part.width
+            where matches(part, screenshot, (x, y), tolerance) { return (x, y) }
+        }
+        return nil
+    }
+
+    private static func matches(
+        _ part: Picture, _ screenshot: Picture, _ place: (x: Int, y: Int), _ tolerance: Int
+    ) -> Bool {
+        for row in 0..<part.height {
+            for column in 0..<part.width {
+                let wanted = part.pixels[row * part.width + column]
+                let found = screenshot.pixels[
+                    (place.y + row) * screenshot.width + place.x + column]
+                if channelDifference(wanted, found) > tolerance { return false }
+            }
+        }
+        return true
+    }
+
+    private static func difference(
+        _ part: Picture, _ screenshot: Picture, _ place: (x: Int, y: Int)
+    ) -> Int {
+        var worst = 0
+        for row in 0..<part.height {
+            for column in 0..<part.width {
+                let wanted = part.pixels[row * part.width + column]
+                let found = screenshot.pixels[
+                    (place.y + row) * screenshot.width + place.x + column]
+                worst = max(worst, channelDifference(wanted, found))
+            }
+        }
+        return worst
+    }
+
+    /// Of red, green and blue: what is on a screen has no alpha.
+    private static func channelDifference(_ left: UInt32, _ right: UInt32) -> Int {
+        if (left ^ right) & 0x00ff_ffff == 0 { return 0 }
+        var worst = 0
+        for shift: UInt32 in [0, 8, 16] {
+            worst = max(worst, abs(Int(left >> shift & 255) - Int(right >> shift & 255)))
+        }
+        return worst
+    }
+}
