@@ -84,6 +84,8 @@ public struct VMStatus: Sendable {
     public var generation: UInt64
     /// Whether the consumer is there.
     public var isPresenting: Bool
+    /// Why not, in words; nil when nothing is wrong.
+    public var trouble: String?
     /// Buffers at the moment.
     public var buffers: Int
     /// Bytes imported at the moment.

@@ -63,6 +63,8 @@ package protocol Presenter: AnyObject {
     var formats: [ImportableFormat] { get }
     /// Whether windows can be made now.
     var isReady: Bool { get }
+    /// Why there is no consumer, in words; nil while there is one or nothing went wrong yet.
+    var trouble: String? { get }
     /// A word for the consumer in status and logs.
     var name: String { get }
 

@@ -26,13 +26,16 @@ package final class VMSession<P: Presenter> {
     private var hiddenTimer: TimerID?
     private var patienceTimer: TimerID?
     private var isHiddenTimerArmed = false
+    private var isPatienceOver = false
     private var retired: [SurfaceStatus] = []
     private var logBucket = TokenBucket(rate: 5, now: 0)
     /// Refusals so far, by reason.
     package private(set) var refusals: [RefusalReason: UInt64] = [:]
 
     /// How long a frame is kept without a compositor, nanoseconds.
-    package var patience: UInt64 = 30_000_000_000
+    package var patience: UInt64 = 30_000_000_000 {
+        didSet { if !presenter.isReady { beginPatience() } }
+    }
     /// The beat at which hidden surfaces' frames end, nanoseconds.
     package static var hiddenBeat: UInt64 { 100_000_000 }
 
@@ -52,6 +55,7 @@ package final class VMSession<P: Presenter> {
         feedback.reserveCapacity(64)
         hiddenTimer = loop.makeTimer { [unowned self] now in self.hiddenBeat(now) }
         patienceTimer = loop.makeTimer { [unowned self] _ in self.patienceEnded() }
+        if !presenter.isReady { beginPatience() }
     }
 
     /// Surfaces that the producer has and that count for its message rate.
@@ -193,7 +197,11 @@ package final class VMSession<P: Presenter> {
                 id: SurfaceID($0), key: key, metadata: metadata, properties: properties)
         }.element
         identifiers[key] = surface.id
-        if presenter.isReady { perform(surface.machine.map(), surface) }
+        if presenter.isReady {
+            perform(surface.machine.map(), surface)
+        } else if isPatienceOver {
+            perform(surface.machine.heldTooLong(), surface)
+        }
     }
 
     private func update(_ key: SurfaceKey, _ metadata: SurfaceMetadata) throws(Refusal) {
@@ -423,6 +431,7 @@ package final class VMSession<P: Presenter> {
     }
 
     private func presenterReady() {
+        isPatienceOver = false
         if let timer = patienceTimer { loop.disarm(timer) }
         feedback.append(.formatsChanged(presenter.formats))
         logger.info("\(name): \(presenter.name) is there")
@@ -451,10 +460,15 @@ package final class VMSession<P: Presenter> {
             }
             removeIfGone(surface)
         }
+        beginPatience()
+    }
+
+    private func beginPatience() {
         if let timer = patienceTimer { loop.arm(timer, after: patience) }
     }
 
     private func patienceEnded() {
+        isPatienceOver = true
         for slot in surfaces.slots {
             if let surface = surfaces[slot] { perform(surface.machine.heldTooLong(), surface) }
         }

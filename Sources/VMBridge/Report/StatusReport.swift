@@ -8,6 +8,7 @@ package enum StatusReport {
         for vm in status {
             var line = "\(vm.name): \(vm.isConnected ? "connected" : "no producer")"
             line += ", \(vm.buffers) buffers, \(mebibytes(vm.bytes)) MiB"
+            if !vm.isPresenting { line += ", not shown: \(vm.trouble ?? "no compositor yet")" }
             if !vm.refusals.isEmpty {
                 let parts = vm.refusals.sorted { $0.key.rawValue < $1.key.rawValue }
                     .map { "\($0.key.word) \($0.value)" }
@@ -46,6 +47,7 @@ package enum StatusReport {
         object.add("connected", vm.isConnected)
         object.add("generation", vm.generation)
         object.add("presenting", vm.isPresenting)
+        if let trouble = vm.trouble { object.add("trouble", trouble) }
         object.add("buffers", UInt64(vm.buffers))
         object.add("bytes", vm.bytes)
         object.add("uses", UInt64(vm.uses))

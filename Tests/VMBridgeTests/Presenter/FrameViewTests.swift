@@ -41,6 +41,20 @@ struct FrameViewTests {
         }
     }
 
+    @Test func partsOfABottomUpPictureCountFromItsTop() throws {
+        let size = Size(width: 8, height: 6)
+        let part = Rectangle(x: 1, y: 0, width: 3, height: 2)
+        let upright = FrameView(try frame(0), isBottomUp: false, forced: nil)
+        let bottomUp = FrameView(try frame(0), isBottomUp: true, forced: nil)
+        #expect(upright.inMemory(part, of: size) == part)
+        #expect(bottomUp.inMemory(part, of: size) == Rectangle(x: 1, y: 4, width: 3, height: 2))
+        // Turned over again on the way to the surface, it is where the picture has it.
+        #expect(
+            FrameView.toSurface(bottomUp.inMemory(part, of: size), of: size, bottomUp.transform)
+                == part)
+        #expect(bottomUp.opaque(part, of: size) == part)
+    }
+
     @Test func rowsFromTheBottomUpAreTurnedOver() throws {
         let picture = noise(7, 5)
         let stored = picture.transformed(.flipped180)

@@ -119,7 +119,7 @@ struct RealCompositorTests {
         #expect(shot.places(of: scaled, limit: 2).count == 1)
         let upright = try live.makeBuffer(picture)
         let upsideDown = try live.makeBuffer(picture, isBottomUp: true)
-        // Crops count in rows of memory: (10, 20) of the rows from the bottom up is (10, 8) here.
+        // Crops count in the picture, whatever the order of its rows in memory.
         let part = picture.cropped(to: PixelRect(x: 10, y: 20, width: 40, height: 32))
         live.show(upright, 2) {
             $0.transform = transform
@@ -132,7 +132,7 @@ struct RealCompositorTests {
         #expect(try compositor.screenshot().find(picture.transformed(inverse)) != nil)
         live.show(upsideDown, 4) {
             $0.transform = transform
-            $0.crop = Rectangle(x: 10, y: 8, width: 40, height: 32)
+            $0.crop = Rectangle(x: 10, y: 20, width: 40, height: 32)
         }
         #expect(try live.until { live.presented.contains(4) })
         #expect(try compositor.screenshot().find(part.transformed(inverse)) != nil)

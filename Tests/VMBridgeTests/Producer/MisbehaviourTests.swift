@@ -20,6 +20,7 @@ private final class InstantPresenter: Presenter {
     ]
     let isReady = true
     let name = "an instant presenter"
+    let trouble: String? = nil
 
     func addBuffer(_ id: BufferID, _ memory: BufferMemory) { buffers[id] = memory }
     func forgetBuffer(_ id: BufferID) { buffers[id] = nil }

@@ -13,6 +13,7 @@ private final class ScriptedPresenter: Presenter {
     var reserved: Set<UseID> = []
     var refusal: Refusal?
     let formats: [ImportableFormat] = []
+    let trouble: String? = nil
     let name = "a script"
 
     func addBuffer(_ id: BufferID, _ memory: BufferMemory) { buffers.insert(id) }

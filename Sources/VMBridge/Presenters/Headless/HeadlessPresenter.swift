@@ -66,6 +66,7 @@ package final class HeadlessPresenter: Presenter {
     }
 
     package var isReady: Bool { true }
+    package var trouble: String? { nil }
     package var name: String { "the virtual output" }
 
     package func importPath(of buffer: BufferID) -> String {

@@ -2,8 +2,9 @@ import VMBridgeCore
 
 /// How a frame's buffer is to be shown, in the terms of wl_surface and wp_viewport: pure.
 ///
-/// Crop, damage and opaque region of a frame count in rows of memory. A viewport's source and an
-/// opaque region count in surface coordinates, which come after the buffer's transform.
+/// Crop, damage and opaque region of a frame count in the picture, from its upper left corner (source-v1
+/// §2); the compositor's damage counts in rows of memory. A viewport's source and an opaque region count
+/// in surface coordinates, which come after the buffer's transform.
 struct FrameView: Equatable {
     /// wl_surface.set_buffer_transform; a buffer whose rows run from the bottom up is turned over by
     /// it, since compositors may refuse linux-dmabuf's flag for that.
@@ -12,6 +13,8 @@ struct FrameView: Equatable {
     var source: Rectangle?
     /// wp_viewport.set_destination; nil for the source's own size.
     var destination: Size?
+    /// The picture's last row comes first in memory.
+    var isBottomUp: Bool
 
     /// Works a frame's view out.
     ///
@@ -21,9 +24,26 @@ struct FrameView: Equatable {
     ///   - forced: the size that the compositor demands, if it does.
     init(_ frame: Frame, isBottomUp: Bool, forced: Size?) {
         let number = frame.transform.rawValue
-        transform = isBottomUp ? Self.turnedOver(number) : number
-        source = frame.crop.map { Self.toSurface($0, of: frame.size, transform) }
+        let transform = isBottomUp ? Self.turnedOver(number) : number
+        self.transform = transform
+        self.isBottomUp = isBottomUp
         destination = forced ?? frame.destination
+        source = nil
+        source = frame.crop.map {
+            Self.toSurface(inMemory($0, of: frame.size), of: frame.size, transform)
+        }
+    }
+
+    /// A rectangle of the picture where the buffer's memory has it.
+    ///
+    /// - Parameters:
+    ///   - rectangle: inside the picture.
+    ///   - size: of the picture.
+    func inMemory(_ rectangle: Rectangle, of size: Size) -> Rectangle {
+        guard isBottomUp else { return rectangle }
+        var turned = rectangle
+        turned.y = size.height - rectangle.y - rectangle.height
+        return turned
     }
 
     /// The transform that first undoes a buffer's upside-down rows.
@@ -69,7 +89,8 @@ struct FrameView: Equatable {
     ///   - region: opaque part of the buffer; clipped to it.
     ///   - size: of the buffer.
     func opaque(_ region: Rectangle, of size: Size) -> Rectangle {
-        let turned = Self.toSurface(region.clipped(to: size), of: size, transform)
+        let inside = inMemory(region.clipped(to: size), of: size)
+        let turned = Self.toSurface(inside, of: size, transform)
         let whole = transform & 1 == 1 ? Size(width: size.height, height: size.width) : size
         let source = source ?? Rectangle(whole)
         let shown = destination ?? Size(width: source.width, height: source.height)

@@ -214,11 +214,11 @@ final class WaylandWindow: HotEventTarget {
         wantedDestination = frame.destination
         shownSize = frame.size
         isShownOpaque = buffer.isOpaque
-        show(
-            FrameView(frame, isBottomUp: buffer.layout.isBottomUp, forced: forced), surface)
+        let view = FrameView(frame, isBottomUp: buffer.layout.isBottomUp, forced: forced)
+        show(view, surface)
         setOpaque(surface)
         surface.attach(buffer: wlBuffer, x: 0, y: 0)
-        damage(frame.damage, surface)
+        damage(frame.damage, view, of: frame.size, surface)
         callback?.destroyProxy()
         let callback = surface.frame()
         callback.setTarget(self)
@@ -289,12 +289,14 @@ final class WaylandWindow: HotEventTarget {
         region.destroy()
     }
 
-    private func damage(_ damage: Damage, _ surface: WlSurface) {
+    private func damage(
+        _ damage: Damage, _ view: FrameView, of size: Size, _ surface: WlSurface
+    ) {
         if damage.isWhole {
             surface.damageBuffer(x: 0, y: 0, width: Int32.max, height: Int32.max)
         }
         for index in 0..<damage.count {
-            let part = damage[index]
+            let part = view.inMemory(damage[index], of: size)
             surface.damageBuffer(
                 x: Int32(clamping: part.x), y: Int32(clamping: part.y),
                 width: Int32(clamping: part.width), height: Int32(clamping: part.height))
