@@ -76,7 +76,8 @@ let package = Package(
             name: "VMBridgeTests",
             dependencies: [
                 "VMBridge", "VMBridgeCore", "Wayland", "Descriptors", "CLinux",
-                "WaylandTestSupport",
+                "WaylandTestSupport", "AllocationCounter",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
         .testTarget(

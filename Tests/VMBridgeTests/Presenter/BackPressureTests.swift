@@ -1,3 +1,4 @@
+import AllocationCounter
 import Glibc
 import Testing
 import Wayland
@@ -5,11 +6,6 @@ import WaylandTestSupport
 
 @testable import VMBridge
 @testable import VMBridgeCore
-
-/// Of the target AllocationCounter, which is linked into the same test program.
-@_silgen_name("allocation_counter_available") private func countingIsAvailable() -> Bool
-@_silgen_name("allocation_counter_start") private func startCounting()
-@_silgen_name("allocation_counter_stop") private func stopCounting() -> UInt
 
 @Suite("[kernel] load on the Wayland presenter", .serialized)
 struct BackPressureTests {
@@ -191,7 +187,7 @@ struct BackPressureTests {
     }
 
     @Test(
-        "a steady frame allocates nothing of ours", .enabled(if: countingIsAvailable()))
+        "a steady frame allocates nothing of ours", .enabled(if: allocation_counter_available()))
     func allocations() throws {
         let rounds = 1000
         let bare = try bareAllocations(rounds)
@@ -221,21 +217,21 @@ struct BackPressureTests {
             let id = use(UInt32(round % 2))
             let buffer = BufferID(SlotIndex(index: UInt32(round % 2), generation: 0))
             let frame = makeFrame(id, buffer, UInt64(round) + 1)
-            startCounting()
+            allocation_counter_start()
             _ = presenter.reserveImage(id, of: buffer)
             presenter.commit(surface(0), frame)
             presenter.flush()
-            var count = stopCounting()
+            var count = allocation_counter_stop()
             _ = fake.compositor.receive()
             fake.fireCallbacks()
             fake.present()
             if let last = fake.committed.last { fake.release(last) }
             var events = 0
-            startCounting()
+            allocation_counter_start()
             try fake.live.loop.runOnce(milliseconds: 0)
             presenter.takeEvents { _ in events += 1 }
             presenter.flush()
-            count += stopCounting()
+            count += allocation_counter_stop()
             if round >= 20 {
                 #expect(events == 3)
                 total += Int(count)
@@ -276,7 +272,7 @@ struct BackPressureTests {
         compositor.settle(connection)
         var total = 0
         for round in 0..<rounds + 20 {
-            startCounting()
+            allocation_counter_start()
             surface.attach(buffer: buffers[round % 2], x: 0, y: 0)
             surface.damageBuffer(x: 0, y: 0, width: Int32.max, height: Int32.max)
             let callback = surface.frame()
@@ -285,7 +281,7 @@ struct BackPressureTests {
             feedback.setTarget(sink)
             surface.commit()
             _ = connection.flush()
-            var count = stopCounting()
+            var count = allocation_counter_stop()
             _ = compositor.receive()
             compositor.send(callback.id, "done", .uint(1))
             compositor.retire(callback.id)
@@ -294,13 +290,13 @@ struct BackPressureTests {
                 .uint(0), .uint(3))
             compositor.retire(feedback.id)
             compositor.send(buffers[round % 2].id, "release")
-            startCounting()
+            allocation_counter_start()
             if connection.prepareRead() {
                 _ = connection.readEvents()
                 connection.dispatchPending()
             }
             _ = connection.flush()
-            count += stopCounting()
+            count += allocation_counter_stop()
             if round >= 20 { total += Int(count) }
             if round % 100 == 0 { compositor.forgetRequests() }
         }
