@@ -126,6 +126,8 @@ private final class Demo {
         }
         let start = service.loop.now()
         let end = start + UInt64(seconds * 1e9)
+        // In place on a terminal; in a log a line a second says as much.
+        let step: UInt64 = isTerminal ? 250_000_000 : 1_000_000_000
         var beat: TimerID?
         let timer = service.loop.makeTimer { [unowned self] now in
             showProgress(Double(now - start) / 1e9, of: seconds)
@@ -135,11 +137,11 @@ private final class Demo {
                 for child in children { child.end() }
                 service.stop()
             } else if let beat {
-                service.loop.arm(beat, at: min(now + 500_000_000, end))
+                service.loop.arm(beat, at: min(now + step, end))
             }
         }
         beat = timer
-        service.loop.arm(timer, after: 500_000_000)
+        service.loop.arm(timer, after: step)
         try service.run()
         if isTerminal { StandardError.write("\n") }
     }
@@ -153,7 +155,7 @@ private final class Demo {
         StandardError.write(isTerminal ? "\r\(line)  " : "\(line)\n")
     }
 
-    var summary: [String] { atEnd.flatMap(\.surfaces).map(StatusReport.line) }
+    var summary: [String] { StatusReport.table(atEnd.flatMap(\.surfaces)) }
 
     /// Whether each VM's surfaces were shown.
     var hasSucceeded: Bool {

@@ -2,35 +2,53 @@ import VMBridgeCore
 
 /// The state of a bridge in words and as JSON.
 package enum StatusReport {
-    /// A line for each VM and each of its surfaces.
+    /// A line for each VM, then the table of all surfaces.
     package static func lines(_ status: [VMStatus]) -> [String] {
-        var lines: [String] = []
-        for vm in status {
-            var line = "\(vm.name): \(vm.isConnected ? "connected" : "no producer")"
-            line += ", \(vm.buffers) buffers, \(mebibytes(vm.bytes)) MiB"
-            if !vm.isPresenting { line += ", not shown: \(vm.trouble ?? "no compositor yet")" }
-            if !vm.refusals.isEmpty {
-                let parts = vm.refusals.sorted { $0.key.rawValue < $1.key.rawValue }
-                    .map { "\($0.key.word) \($0.value)" }
-                line += ", refused: " + parts.joined(separator: ", ")
-            }
-            lines.append(line)
-            for surface in vm.surfaces { lines.append("  " + self.line(surface)) }
-        }
-        return lines
+        status.map(line) + table(status.flatMap(\.surfaces))
     }
 
-    /// One surface on one line: size, frames, paths, rate, latency.
-    package static func line(_ surface: SurfaceStatus) -> String {
-        let counters = surface.counters
-        return [
-            "\(surface.title)  \(counters.size)",
-            "shown \(counters.shown)", "superseded \(counters.superseded)",
-            "refused \(counters.refused)", "import: \(counters.importPath)",
-            "sync: \(counters.syncPath)", "\(rounded(counters.framesPerSecond)) frames/s",
-            "added latency \(milliseconds(counters.latency.mean)) ms mean, "
-                + "\(milliseconds(counters.latency.percentile(0.99))) ms p99",
-        ].joined(separator: " | ")
+    private static func line(_ vm: VMStatus) -> String {
+        var line = "\(vm.name): \(vm.isConnected ? "connected" : "no producer")"
+        line += ", \(vm.buffers) buffers, \(mebibytes(vm.bytes)) MiB"
+        if !vm.isPresenting { line += ", not shown: \(vm.trouble ?? "no compositor yet")" }
+        if !vm.refusals.isEmpty {
+            let parts = vm.refusals.sorted { $0.key.rawValue < $1.key.rawValue }
+                .map { "\($0.key.word) \($0.value)" }
+            line += ", refused: " + parts.joined(separator: ", ")
+        }
+        return line
+    }
+
+    /// A line for each surface under a line of headings; empty without surfaces.
+    package static func table(_ surfaces: [SurfaceStatus]) -> [String] {
+        guard !surfaces.isEmpty else { return [] }
+        var rows = [
+            [
+                "window", "size", "shown", "superseded", "refused", "frames/s",
+                "latency ms (mean, p99)", "import", "sync",
+            ]
+        ]
+        for surface in surfaces {
+            let counters = surface.counters
+            rows.append([
+                surface.title, "\(counters.size)", "\(counters.shown)",
+                "\(counters.superseded)", "\(counters.refused)",
+                rounded(counters.framesPerSecond),
+                milliseconds(counters.latency.mean) + ", "
+                    + milliseconds(counters.latency.percentile(0.99)),
+                counters.importPath, counters.syncPath,
+            ])
+        }
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
+            let cells = row.indices.map { column in
+                let space = String(repeating: " ", count: widths[column] - row[column].count)
+                // Numbers stand at the right of their column.
+                return (2...6).contains(column) ? space + row[column] : row[column] + space
+            }
+            let line = cells.joined(separator: "  ")
+            return String(line.reversed().drop { $0 == " " }.reversed())
+        }
     }
 
     /// The whole state as one JSON object.
