@@ -140,7 +140,7 @@ dma_bufs() {
 all_dma_bufs() { sed -n 's/^Total \([0-9]*\) objects.*/\1/p' /sys/kernel/debug/dma_buf/bufinfo; }
 
 # phase NAME: what comes next; says how long the one before took.
-phase_name=''
+phase_name='' phase_start=0
 phase() {
     local now
     now=$(cut -d ' ' -f 1 /proc/uptime)
@@ -189,7 +189,9 @@ no_producer() { take_report && equal "$(vm_field "$1" connected)" false >/dev/nu
 
 # between LOW VALUE HIGH: whole numbers; nothing is not between anything.
 between() {
-    [ -n "$2" ] && [ "$1" -le "$2" ] && [ "$2" -le "$3" ] || { printf "  got '%s', want %s to %s\n" "$2" "$1" "$3" && false; }
+    if [ -n "$2" ] && [ "$1" -le "$2" ] && [ "$2" -le "$3" ]; then return; fi
+    printf "  got '%s', want %s to %s\n" "$2" "$1" "$3"
+    return 1
 }
 
 # shows SCREENSHOT SIZE FORMAT SEED TITLE FRAMES [TOLERANCE]: takes the screenshot and looks in it for the
