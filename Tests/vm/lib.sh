@@ -136,6 +136,14 @@ dma_bufs() {
     mapped=$(grep -c -e '/dmabuf:' "/proc/$1/maps")
     printf '%s open, %s mapped' "$open" "$mapped"
 }
+# dma_buf_details PID: their sizes, makers and names.
+dma_buf_details() {
+    local file
+    for file in $(grep -l -s '^exp_name:' /proc/"$1"/fdinfo/*); do
+        printf '  fd %s: %s\n' "${file##*/}" "$(grep -E '^(size|count|exp_name|name):' "$file" | tr -s '\t\n' '  ')"
+    done
+    grep -e '/dmabuf:' "/proc/$1/maps"
+}
 # all_dma_bufs: how many the kernel has, whoever holds them.
 all_dma_bufs() { sed -n 's/^Total \([0-9]*\) objects.*/\1/p' /sys/kernel/debug/dma_buf/bufinfo; }
 
