@@ -136,11 +136,19 @@ dma_bufs() {
     mapped=$(grep -c -e '/dmabuf:' "/proc/$1/maps")
     printf '%s open, %s mapped' "$open" "$mapped"
 }
+# dma_buf_details PID: their sizes, makers and names.
+dma_buf_details() {
+    local file
+    for file in $(grep -l -s '^exp_name:' /proc/"$1"/fdinfo/*); do
+        printf '  fd %s: %s\n' "${file##*/}" "$(grep -E '^(size|count|exp_name|name):' "$file" | tr -s '\t\n' '  ')"
+    done
+    grep -e '/dmabuf:' "/proc/$1/maps"
+}
 # all_dma_bufs: how many the kernel has, whoever holds them.
 all_dma_bufs() { sed -n 's/^Total \([0-9]*\) objects.*/\1/p' /sys/kernel/debug/dma_buf/bufinfo; }
 
 # phase NAME: what comes next; says how long the one before took.
-phase_name=''
+phase_name='' phase_start=0
 phase() {
     local now
     now=$(cut -d ' ' -f 1 /proc/uptime)
@@ -189,7 +197,9 @@ no_producer() { take_report && equal "$(vm_field "$1" connected)" false >/dev/nu
 
 # between LOW VALUE HIGH: whole numbers; nothing is not between anything.
 between() {
-    [ -n "$2" ] && [ "$1" -le "$2" ] && [ "$2" -le "$3" ] || { printf "  got '%s', want %s to %s\n" "$2" "$1" "$3" && false; }
+    if [ -n "$2" ] && [ "$1" -le "$2" ] && [ "$2" -le "$3" ]; then return; fi
+    printf "  got '%s', want %s to %s\n" "$2" "$1" "$3"
+    return 1
 }
 
 # shows SCREENSHOT SIZE FORMAT SEED TITLE FRAMES [TOLERANCE]: takes the screenshot and looks in it for the

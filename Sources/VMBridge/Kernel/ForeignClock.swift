@@ -10,6 +10,9 @@ struct ForeignClock: Equatable {
     let number: UInt32
 
     private static let monotonic: UInt32 = 1
+    /// CLOCK_REALTIME, _MONOTONIC_RAW, both _COARSE, _BOOTTIME and _TAI. Other numbers are CPU time, also
+    /// that of other processes, or clocks of devices.
+    private static let readable: [UInt32] = [0, 4, 5, 6, 7, 11]
 
     /// A time of this clock as one of CLOCK_MONOTONIC, nanoseconds; nil for a clock that cannot be
     /// read here. Exact for CLOCK_MONOTONIC itself, else as good as the two clocks agree on how long
@@ -19,9 +22,8 @@ struct ForeignClock: Equatable {
         // Higher numbers, as negative ones, name the processor time of some process.
         guard number < 16 else { return nil }
         var there: UInt64 = 0
-        guard vmb_clock_nanoseconds(Int32(truncatingIfNeeded: number), &there) == 0 else {
-            return nil
-        }
+        guard Self.readable.contains(number), vmb_clock_nanoseconds(Int32(number), &there) == 0
+        else { return nil }
         return Self.convert(time, there: there, here: MonotonicClock.now())
     }
 

@@ -208,13 +208,15 @@ package final class Producer: ProducerConnectionDelegate {
             signalLater(.message(record.surface, record.sequence))
         case .syncFile:
             let new = try device.makeFence()
-            if options.fenceDelay == 0 {
-                // Without a delay the content is complete when the frame is sent, as with `none`.
-                device.signal(new.fence)
-            } else {
-                signalLater(.syncFile(new.fence))
-            }
+            let fence = new.fence
+            // Without a delay the content is complete when the frame is sent, as with `none`.
+            if options.fenceDelay == 0 { device.signal(fence) }
             connection.send(.frame(record), new.takeSyncFile())
+            if options.fenceDelay != 0 {
+                // The delay is from the frame to its fence, so the frame goes first.
+                connection.flush()
+                signalLater(.syncFile(fence))
+            }
         }
         summary.sent += 1
     }
