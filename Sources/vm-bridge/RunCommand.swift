@@ -44,6 +44,13 @@ struct RunCommand: ParsableCommand {
     var capture: String?
 
     @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "With --headless: size that windows are asked to take; without it each keeps its own.",
+            valueName: "WxH"))
+    var outputSize: String?
+
+    @Option(
         name: .long, help: ArgumentHelp("With --headless: refreshes a second.", valueName: "HZ"))
     var refresh: Double = 60
 
@@ -84,6 +91,12 @@ struct RunCommand: ParsableCommand {
         guard headless || capture == nil else {
             throw ValidationError("--capture needs --headless: a compositor's windows are its own.")
         }
+        guard headless || outputSize == nil else {
+            throw ValidationError("--output-size needs --headless: a compositor sizes its windows.")
+        }
+        guard outputSize == nil || parsedSize != nil else {
+            throw ValidationError("--output-size is WIDTHxHEIGHT, each from 1 to 16384.")
+        }
         guard (0.1...1000).contains(refresh) else {
             throw ValidationError("--refresh goes from 0.1 to 1000.")
         }
@@ -120,8 +133,18 @@ struct RunCommand: ParsableCommand {
         for line in StatusReport.lines(service.status) { print(line) }
     }
 
+    private var parsedSize: Size? {
+        guard let numbers = outputSize?.split(separator: "x", omittingEmptySubsequences: false),
+            numbers.count == 2, let width = UInt32(numbers[0]), let height = UInt32(numbers[1]),
+            (1...VMLimits.maximumDimension).contains(width),
+            (1...VMLimits.maximumDimension).contains(height)
+        else { return nil }
+        return Size(width: width, height: height)
+    }
+
     private func bridgeConfiguration() throws -> BridgeConfiguration {
         var options = HeadlessOptions()
+        if let size = parsedSize { options.windowSize = size }
         options.refreshRate = refresh
         options.captureDirectory = capture
         var configuration = BridgeConfiguration(

@@ -81,6 +81,23 @@ struct HeadlessCommandTests {
         #expect(lines.last?.contains("\"title\":\"[a] One\"") == true)
     }
 
+    @Test("the virtual output's size is asked of windows, its refresh rate paces them")
+    func output() throws {
+        let bridge = try RunningBridge(
+            vms: ["a"], ["--headless", "--refresh", "20", "--output-size", "800x600"])
+        let producer = try bridge.produce(
+            "a", ["--frames", "40", "--rate", "100", "--verbose"])
+        #expect(producer.wait() == 0, "\(producer.err)")
+        #expect(producer.out.contains("800x600"), "\(producer.out)")
+        let surface = try #require(try bridge.vm("a").surfaces.first)
+        // 40 frames in 0.4 s meet 8 or 9 refreshes, and the one that ends them.
+        #expect((5...15).contains(surface.shown), "\(surface)")
+        #expect(surface.shown + surface.superseded == 40)
+        let wrong = try Program.run(
+            ["run", "--headless", "--output-size", "0x5", "--source", "a=socket:/tmp/x.sock"])
+        #expect(wrong.status == 64)
+    }
+
     @Test("a producer killed in mid-frame leaves no descriptor, buffer or window")
     func killed() throws {
         let bridge = try RunningBridge(vms: ["a"], ["--headless"])

@@ -139,7 +139,8 @@ dma_bufs() {
 # dma_buf_details PID: their sizes, makers and names.
 dma_buf_details() {
     local file
-    for file in $(grep -l -s '^exp_name:' /proc/"$1"/fdinfo/*); do
+    for file in /proc/"$1"/fdinfo/*; do
+        grep -q -s '^exp_name:' "$file" || continue
         printf '  fd %s: %s\n' "${file##*/}" "$(grep -E '^(size|count|exp_name|name):' "$file" | tr -s '\t\n' '  ')"
     done
     grep -e '/dmabuf:' "/proc/$1/maps"

@@ -19,8 +19,6 @@ struct ForeignClock: Equatable {
     /// ago it was: for a time of just now that is to the microsecond.
     func monotonic(_ time: UInt64) -> UInt64? {
         if number == Self.monotonic { return time }
-        // Higher numbers, as negative ones, name the processor time of some process.
-        guard number < 16 else { return nil }
         var there: UInt64 = 0
         guard Self.readable.contains(number), vmb_clock_nanoseconds(Int32(number), &there) == 0
         else { return nil }

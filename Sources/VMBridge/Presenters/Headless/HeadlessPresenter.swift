@@ -5,7 +5,7 @@ import VMBridgeCore
 public struct HeadlessOptions: Sendable {
     /// Refreshes a second of the virtual output.
     public var refreshRate: Double = 60
-    /// Size told to windows; zero lets each choose its own.
+    /// Size that windows are asked to take; zero lets each choose its own.
     public var windowSize = Size.zero
     /// Directory for each surface's last frame as PNG and the log of commits; nil for none.
     public var captureDirectory: String?
