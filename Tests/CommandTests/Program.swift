@@ -145,6 +145,7 @@ final class RunningBridge {
         var presented: Int
         var import_path: String
         var sync_path: String
+        var frames_per_second: Double
     }
 
     struct VM: Decodable {
