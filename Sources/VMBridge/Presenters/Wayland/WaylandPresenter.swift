@@ -76,8 +76,6 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
             }
             handle(.refused, why: error.description)
         }
-        // No batch of events precedes the first wait: what is asked here would lie until a guest comes.
-        flush()
     }
 
     // MARK: The connection's life
@@ -514,9 +512,11 @@ extension WaylandPresenter: EventHandler, TimerHandler, LoopHook {
 
     package func timerFired(_ timer: TimerID, now: UInt64) { handle(.retry) }
 
-    /// Events that came while the session was being settled must not wait for the next batch, and a
-    /// failure must not wait for the next event.
+    /// Nothing waits for the next batch that was asked for or came outside of one or after it was
+    /// settled: the first requests of all, the end of what a producer had whose connection ended
+    /// while it was being answered, events of settling, a failure.
     package func loopWillWait() -> Bool {
+        if let connection, !isBlocked, connection.pendingBytes > 0 || books.waiting > 0 { flush() }
         endIfFailed()
         return books.hasEvents
     }
