@@ -120,6 +120,50 @@ struct HeadlessCommandTests {
         }
     }
 
+    @Test("a bridge that is stopped and goes on serves what waited in its sockets")
+    func stopped() throws {
+        let bridge = try RunningBridge(vms: ["a"], ["--headless"])
+        let producer = try bridge.produce("a", ["--rate", "50", "--verbose"])
+        #expect(try eventually { try bridge.vm("a").surfaces.contains { $0.shown > 5 } })
+        bridge.program.send(SIGSTOP)
+        usleep(500_000)
+        #expect(producer.process.isRunning)
+        bridge.program.send(SIGCONT)
+        let before = try #require(try bridge.vm("a").surfaces.first).shown
+        #expect(try eventually { try (bridge.vm("a").surfaces.first?.shown ?? 0) > before + 10 })
+        let vm = try bridge.vm("a")
+        #expect(vm.generation == 1)
+        #expect(vm.refusals.isEmpty)
+    }
+
+    @Test(
+        "an ended bridge removes its sockets, a killed one's are replaced, generations begin anew")
+    func ended() throws {
+        let bridge = try RunningBridge(vms: ["a"], ["--headless"])
+        let producer = try bridge.produce("a", [])
+        #expect(try eventually { try bridge.vm("a").surfaces.contains { $0.shown > 2 } })
+        #expect(bridge.program.end() == 0)
+        #expect(!FileManager.default.fileExists(atPath: bridge.socket("a")))
+        #expect(bridge.program.out.contains("[a] "), "\(bridge.program.out)")
+        #expect(producer.wait() == 69)
+        let report = try String(contentsOfFile: bridge.directory + "/report.json", encoding: .utf8)
+        #expect(report.contains("\"vms\""))
+
+        let killed = try RunningBridge(vms: ["b"], ["--headless"])
+        killed.program.send(SIGKILL)
+        _ = killed.program.wait()
+        #expect(FileManager.default.fileExists(atPath: killed.socket("b")))
+        let next = try Program([
+            "run", "--headless", "--seconds", "1.5", "--source", "b=socket:" + killed.socket("b"),
+        ])
+        let again = try Program([
+            "produce", "--wait", "5", "--frames", "3", "--verbose", "--socket", killed.socket("b"),
+        ])
+        #expect(again.wait() == 0, "\(again.err)")
+        #expect(next.wait() == 0)
+        #expect(next.err.contains("generation 1"), "\(next.err)")
+    }
+
     @Test("the C producer of the header alone runs against the bridge")
     func example() throws {
         let directory = try Place.temporary()
