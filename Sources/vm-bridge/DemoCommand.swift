@@ -10,9 +10,9 @@ struct DemoCommand: ParsableCommand {
         commandName: "demo",
         abstract: "Show two pretend VMs, each a process of its own, through the whole path.",
         discussion: """
-            Starts a bridge and two producers that talk to it over real sockets, shows their windows for a
-            few seconds, and prints a line for each surface. With --headless no compositor is needed, and
-            --output writes a picture of all windows.
+            Starts a bridge and two producers that talk to it over real sockets, shows their windows \
+            for a few seconds, and prints a line for each surface. With --headless no compositor is \
+            needed, and --output writes a picture of all windows.
 
             EXAMPLES
               vm-bridge demo --headless --output demo.png

@@ -6,8 +6,8 @@ struct VMBridgeCommand: ParsableCommand {
         commandName: "vm-bridge",
         abstract: "Shows the surfaces of virtual machines as windows on a Wayland desk.",
         discussion: """
-            Guests hand over dma-bufs or memfds with metadata and fences; vm-bridge imports them without a
-            copy, shows each surface as a window and reports releases, sizes and timing back.
+            Guests hand over dma-bufs or memfds with metadata and fences; vm-bridge imports them \
+            without a copy, shows each surface as a window and reports releases, sizes and timing back.
             """,
         version: "0.1.0",
         subcommands: [RunCommand.self, DemoCommand.self, ProduceCommand.self])

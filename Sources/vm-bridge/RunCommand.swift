@@ -10,11 +10,11 @@ struct RunCommand: ParsableCommand {
         commandName: "run",
         abstract: "Show the surfaces of virtual machines as windows.",
         discussion: """
-            For each --source the bridge makes a unix socket. Whatever speaks source-v1 on it (see
-            Protocols/source-v1.md; `vm-bridge produce` is one) becomes that VM's producer: each of its
+            For each --source the bridge makes a unix socket. Whatever speaks source-v1 on it \
+            (Protocols/source-v1.md; `vm-bridge produce` does) becomes that VM's producer: each of its \
             surfaces is a window titled "[VM] title".
 
-            Without --headless the windows appear on the compositor that WAYLAND_DISPLAY names. If it
+            Without --headless the windows appear on the compositor that WAYLAND_DISPLAY names. If it \
             goes away the bridge waits for it and shows everything again.
 
             EXAMPLES
