@@ -477,8 +477,8 @@ package final class VMSession<P: Presenter> {
     private func hiddenBeat(_ now: UInt64) {
         isHiddenTimerArmed = false
         var isNeeded = false
-        for slot in surfaces.slots {
-            guard let surface = surfaces[slot] else { continue }
+        for place in surfaces.places {
+            guard let surface = surfaces.element(at: place) else { continue }
             if surface.machine.isCallbackPending, now >= surface.committedAt + Self.hiddenBeat {
                 perform(surface.machine.silence(), surface)
             }
