@@ -32,16 +32,21 @@ public struct RecordWriter: Sendable {
 
     mutating func begin(_ type: UInt16, object: UInt64, descriptors: Int = 0) {
         start = bytes.count
-        bytes.put16(type)
-        bytes.put16(UInt16(truncatingIfNeeded: descriptors))
-        bytes.put32(0)
-        bytes.put64(object)
+        bytes.append(addingCapacity: SourceProtocol.headerBytes) {
+            (room: inout OutputSpan<UInt8>) in
+            room.put16(type)
+            room.put16(UInt16(truncatingIfNeeded: descriptors))
+            room.put32(0)
+            room.put64(object)
+        }
     }
 
     mutating func end() {
         let length = UInt32(truncatingIfNeeded: bytes.count - start)
+        let place = start + 4
+        var span = bytes.mutableSpan
         for byte in 0..<4 {
-            bytes[start + 4 + byte] = UInt8(truncatingIfNeeded: length >> UInt32(byte * 8))
+            span[place + byte] = UInt8(truncatingIfNeeded: length >> UInt32(byte * 8))
         }
     }
 
