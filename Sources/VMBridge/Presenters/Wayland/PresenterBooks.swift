@@ -27,11 +27,13 @@ final class PresenterBooks {
     var images = SlotObjects<BufferImage>()
     /// Objects that left the tables while libwayland may still be calling one of their methods; let
     /// go of outside of its dispatching.
-    var retired: ContiguousArray<HotEventTarget> = []
+    private var retired: ContiguousArray<HotEventTarget> = []
     /// Images whose buffer is gone and whose import is not answered yet.
-    var abandoned: ContiguousArray<BufferImage> = []
+    private(set) var abandoned: ContiguousArray<BufferImage> = []
     /// Windows whose end the compositor has not confirmed yet.
-    var closing: ContiguousArray<WaylandWindow> = []
+    private(set) var closing: ContiguousArray<WaylandWindow> = []
+    /// Whether there is any of the three: a steady frame has none, and asks a number of times.
+    private var hasLeftovers = false
     /// What is to be sent, in order.
     private var queue: ContiguousArray<PresenterOperation> = []
     private var head = 0
@@ -94,6 +96,7 @@ final class PresenterBooks {
 
     /// Hands the events over, those included that come meanwhile.
     func take(_ body: (PresenterEvent) -> Void) {
+        guard hasEvents else { return }
         var index = 0
         while index < events.count {
             body(events[index])
@@ -102,12 +105,34 @@ final class PresenterBooks {
         events.removeAll(keepingCapacity: true)
     }
 
-    /// Lets go of what left the tables. Not while libwayland dispatches.
-    func sweep() {
-        if !retired.isEmpty { retired.removeAll(keepingCapacity: true) }
-        if !abandoned.isEmpty { abandoned.removeAll { $0.isAnswered } }
-        if !closing.isEmpty { closing.removeAll { $0.isGone } }
+    func forgetEvents() { events.removeAll() }
+
+    // MARK: Ends
+
+    /// Keeps an object until it can be let go of.
+    func retire(_ object: HotEventTarget) {
+        retired.append(object)
+        hasLeftovers = true
     }
 
-    func forgetEvents() { events.removeAll() }
+    /// Keeps an image until its import is answered.
+    func abandon(_ image: BufferImage) {
+        abandoned.append(image)
+        hasLeftovers = true
+    }
+
+    /// Keeps a window until the compositor has confirmed its end.
+    func close(_ window: WaylandWindow) {
+        closing.append(window)
+        hasLeftovers = true
+    }
+
+    /// Lets go of what left the tables. Not while libwayland dispatches.
+    func sweep() {
+        guard hasLeftovers else { return }
+        retired.removeAll(keepingCapacity: true)
+        abandoned.removeAll { $0.isAnswered }
+        closing.removeAll { $0.isGone }
+        hasLeftovers = !retired.isEmpty || !abandoned.isEmpty || !closing.isEmpty
+    }
 }

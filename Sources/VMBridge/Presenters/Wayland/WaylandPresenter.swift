@@ -415,7 +415,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     package func destroyWindow(_ id: SurfaceID) {
         guard let window = windows[id.slot] else { return }
         windows.remove(id.slot)
-        books.closing.append(window)
+        books.close(window)
         window.wantDestroy()
         submit(window)
     }
