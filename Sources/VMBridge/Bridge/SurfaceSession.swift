@@ -26,14 +26,13 @@ final class SurfaceSession {
     }
 
     /// Books a commit.
-    func committed(_ frame: Frame, now: UInt64) {
+    ///
+    /// - Returns: whether it is the first one, or the first one of that size.
+    func committed(_ frame: Frame, now: UInt64) -> Bool {
         committedAt = now
         receipts[nextReceipt] = (frame.sequence.value, frame.receivedAt)
         nextReceipt = (nextReceipt + 1) % 8
-        counters.shown += 1
-        counters.latency.record(now - frame.receivedAt)
-        if counters.firstCommit == 0 { counters.firstCommit = now }
-        counters.lastCommit = now
+        return counters.committed(frame.size, latency: now - frame.receivedAt, now: now)
     }
 
     /// When the record of a recently committed frame came; 0 when it is not known any more.
@@ -71,6 +70,17 @@ public struct SurfaceCounters: Sendable {
     public var size = Size.zero
     /// How its buffer's pixels got to the consumer.
     public var importPath = "none yet"
+
+    /// Books a commit; see `SurfaceSession.committed`.
+    mutating func committed(_ size: Size, latency time: UInt64, now: UInt64) -> Bool {
+        shown += 1
+        latency.record(time)
+        if firstCommit == 0 { firstCommit = now }
+        lastCommit = now
+        let isNew = shown == 1 || self.size != size
+        self.size = size
+        return isNew
+    }
 
     mutating func count(_ outcome: UseOutcome) {
         switch outcome {

@@ -22,7 +22,7 @@ enum PresenterOperation {
 /// the requests that wait.
 final class PresenterBooks {
     /// For the session, in the order of what happened.
-    private var events: ContiguousArray<PresenterEvent> = []
+    private let events = Gathered<PresenterEvent>(capacity: 256)
     /// The image that serves a use.
     var images = SlotObjects<BufferImage>()
     /// Objects that left the tables while libwayland may still be calling one of their methods; let
@@ -37,6 +37,8 @@ final class PresenterBooks {
     /// What is to be sent, in order.
     private var queue: ContiguousArray<PresenterOperation> = []
     private var head = 0
+    /// How many groups wait.
+    private(set) var waiting = 0
     /// Serial of the latest ping that is not answered.
     private var ping: UInt32?
 
@@ -49,25 +51,25 @@ final class PresenterBooks {
 
     init(vmName: String) {
         self.vmName = vmName
-        events.reserveCapacity(256)
         queue.reserveCapacity(64)
     }
 
     // MARK: Requests
 
     /// Puts a group of requests behind those that wait.
-    func later(_ operation: PresenterOperation) { queue.append(operation) }
+    func later(_ operation: PresenterOperation) {
+        queue.append(operation)
+        waiting += 1
+    }
 
     /// The group whose turn it is.
-    var next: PresenterOperation? { head < queue.count ? queue[head] : nil }
-
-    /// How many groups wait.
-    var waiting: Int { queue.count - head }
+    var next: PresenterOperation? { waiting > 0 ? queue[head] : nil }
 
     /// The group whose turn it was is done.
     func removeNext() {
         head += 1
-        if head == queue.count {
+        waiting -= 1
+        if waiting == 0 {
             queue.removeAll(keepingCapacity: true)
             head = 0
         } else if head >= 256, head * 2 >= queue.count {
@@ -95,15 +97,7 @@ final class PresenterBooks {
     func tell(_ event: PresenterEvent) { events.append(event) }
 
     /// Hands the events over, those included that come meanwhile.
-    func take(_ body: (PresenterEvent) -> Void) {
-        guard hasEvents else { return }
-        var index = 0
-        while index < events.count {
-            body(events[index])
-            index += 1
-        }
-        events.removeAll(keepingCapacity: true)
-    }
+    func take(_ body: (PresenterEvent) -> Void) { events.take(body) }
 
     func forgetEvents() { events.removeAll() }
 

@@ -19,6 +19,7 @@ package final class SocketSource<P: Presenter> {
     private var input: [UInt8]
     private var bundle: DescriptorBundle
     private var output = RecordWriter()
+    private var hasOutput = false
     private var isOutputBlocked = false
     private var isThrottled = false
     /// What the loop was told to wait for on the connection.
@@ -122,7 +123,7 @@ package final class SocketSource<P: Presenter> {
         isOutputBlocked = false
         isThrottled = false
         interest = .read
-        output.removeAll()
+        forgetOutput()
         bucketRate = rate
         bucket = TokenBucket(rate: bucketRate, now: loop.now())
         logger.info("\(session.name): producer connected (generation \(generation))")
@@ -135,7 +136,7 @@ package final class SocketSource<P: Presenter> {
         socket = nil
         if let bucketTimer { loop.disarm(bucketTimer) }
         bundle.reset()
-        output.removeAll()
+        forgetOutput()
         session.producerLeft()
         logger.info("\(session.name): producer gone: \(why)")
     }
@@ -183,7 +184,7 @@ package final class SocketSource<P: Presenter> {
             case .failed(let code):
                 return disconnect("receiving failed: \(KernelError.text(of: code))")
             }
-            if output.bytes.count > Self.outputLimit { return }
+            if hasOutput, output.bytes.count > Self.outputLimit { return }
         }
     }
 
@@ -231,7 +232,7 @@ package final class SocketSource<P: Presenter> {
             session.receive(record, header, &bundle)
         } else if case .hello(let producer) = record {
             isGreeted = true
-            output.append(.welcome(session.welcome(generation: generation)))
+            say(.welcome(session.welcome(generation: generation)))
             logger.debug("\(session.name): greeted by \(producer ?? "a producer without a name")")
         } else {
             end(Refusal(.notGreeted, "The first record is a greeting."))
@@ -244,7 +245,7 @@ package final class SocketSource<P: Presenter> {
         isEnding = true
         logger.warning(
             "\(session.name): closing the connection, \(refusal.reason.word): \(refusal.sentence)")
-        output.append(.refused(RefusedRecord(type: 0, object: 0, refusal: refusal)))
+        say(.refused(RefusedRecord(type: 0, object: 0, refusal: refusal)))
     }
 
     // MARK: Throttle
@@ -278,7 +279,7 @@ package final class SocketSource<P: Presenter> {
         hadRead = hasRead
         hasRead = false
         let isListening = isConnected && isGreeted
-        session.takeFeedback { if isListening { output.append($0) } }
+        session.takeFeedback { if isListening { say($0) } }
         // Only records change how many surfaces there are.
         if hadRead, bucketRate != rate {
             bucketRate = rate
@@ -295,19 +296,35 @@ package final class SocketSource<P: Presenter> {
         }
     }
 
+    private func say(_ record: BridgeRecord) {
+        output.append(record)
+        hasOutput = true
+    }
+
+    private func forgetOutput() {
+        output.removeAll()
+        hasOutput = false
+    }
+
     private func flush() {
         guard isConnected else { return }
-        while !isOutputBlocked, !output.isEmpty {
+        if hasOutput, !isOutputBlocked { send() }
+        updateInterest()
+    }
+
+    private func send() {
+        while !isOutputBlocked, hasOutput {
             let count = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
             switch socket?.send(output.bytes, count: count) ?? .closed {
-            case .sent: output.removeFirst(count)
+            case .sent:
+                output.removeFirst(count)
+                hasOutput = !output.isEmpty
             case .wouldBlock: isOutputBlocked = true
             case .closed: return disconnect("it closed the connection")
             case .failed(let code):
                 return disconnect("sending failed: \(KernelError.text(of: code))")
             }
         }
-        updateInterest()
     }
 
     /// Closes the socket and ends the session.
