@@ -373,6 +373,7 @@ package final class VMSession<P: Presenter> {
             let surface = surface(of: use)
             surface?.machine.released(use)
             finish(use, .shown, surface)
+        case .copied(let id, let bytes): with(id) { $0.counters.bytesCopied += bytes }
         case .presented(let id, let sequence, let time, let refresh, let flags):
             with(id) { presented($0, sequence, time, refresh, flags) }
         case .discarded(let id, let sequence):
