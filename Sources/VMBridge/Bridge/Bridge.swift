@@ -2,8 +2,7 @@ import Logging
 import VMBridgeCore
 
 /// All VMs of one process on one loop, with one kind of presenter.
-final class Bridge<P: Presenter>: LoopHook {
-    private let loop: EventLoop
+final class Bridge<P: Presenter> {
     private var sources: [SocketSource<P>] = []
 
     /// Makes a presenter, a session and a listening socket for each VM.
@@ -11,7 +10,6 @@ final class Bridge<P: Presenter>: LoopHook {
         _ configuration: BridgeConfiguration, loop: EventLoop, logger: Logger,
         makePresenter: (_ vm: String) throws -> P
     ) throws {
-        self.loop = loop
         let probe = try DescriptorProbe()
         let reaper = try DescriptorReaper()
         for source in configuration.sources {
@@ -22,11 +20,10 @@ final class Bridge<P: Presenter>: LoopHook {
                 try SocketSource(path: source.socketPath, session: session, reaper: reaper))
             logger.info("\(source.vm): listening on \(source.socketPath)")
         }
-        loop.addHook(self)
     }
 
     /// What gathered in a batch is settled once: presenter and producers hear of it together.
-    func loopDidDeliver() {
+    func settle() {
         for source in sources { source.settle() }
     }
 

@@ -7,17 +7,13 @@ import VMBridgeCore
 /// Everything happens on the thread that calls `run()`. SIGINT and SIGTERM end it; SIGUSR1 calls
 /// `onReport`.
 public final class BridgeService {
-    private enum Running {
-        case wayland(Bridge<WaylandPresenter>)
-        case headless(Bridge<HeadlessPresenter>)
-    }
-
     /// The loop that everything runs on; for timers and descriptors of an embedding program.
     public let loop: EventLoop
     /// Called on SIGUSR1.
     public var onReport: (() -> Void)?
     private let signals = SignalRelay()
-    private let running: Running
+    private let running: RunningBridge
+    private let hook: HookID
     private let capture: HeadlessCapture?
     private var finalStatus: [VMStatus]?
 
@@ -47,6 +43,7 @@ public final class BridgeService {
                     try WaylandPresenter(display: display, vmName: vm, loop: loop, logger: logger)
                 })
         }
+        hook = loop.addHook(AfterEachBatch(running))
         signals.onSignal = { [unowned self] number in
             if number == SIGUSR1 {
                 onReport?()
@@ -69,10 +66,7 @@ public final class BridgeService {
     /// What every VM has and did; after the end, as it was then.
     public var status: [VMStatus] {
         if let finalStatus { return finalStatus }
-        return switch running {
-        case .wayland(let bridge): bridge.status
-        case .headless(let bridge): bridge.status
-        }
+        return running.status
     }
 
     /// The last pictures of a headless bridge with a capture directory, by file name.
@@ -81,11 +75,46 @@ public final class BridgeService {
     private func shutDown() {
         guard finalStatus == nil else { return }
         finalStatus = status
-        switch running {
+        loop.remove(hook)
+        running.shutDown()
+    }
+}
+
+/// A bridge with one kind of presenter or the other.
+private enum RunningBridge {
+    case wayland(Bridge<WaylandPresenter>)
+    case headless(Bridge<HeadlessPresenter>)
+
+    func settle() {
+        switch self {
+        case .wayland(let bridge): bridge.settle()
+        case .headless(let bridge): bridge.settle()
+        }
+    }
+
+    var status: [VMStatus] {
+        switch self {
+        case .wayland(let bridge): bridge.status
+        case .headless(let bridge): bridge.status
+        }
+    }
+
+    func shutDown() {
+        switch self {
         case .wayland(let bridge): bridge.shutDown()
         case .headless(let bridge): bridge.shutDown()
         }
     }
+}
+
+/// What the loop calls after each batch. Not the generic bridge itself: called through `any LoopHook`
+/// all of the frame path below it would be code for any presenter, which asks for its types at each step.
+private final class AfterEachBatch: LoopHook {
+    private let bridge: RunningBridge
+
+    init(_ bridge: RunningBridge) { self.bridge = bridge }
+
+    func loopDidDeliver() { bridge.settle() }
 }
 
 /// Passes signals on, once there is somebody to pass them to.

@@ -28,6 +28,13 @@ package final class BufferMemory {
         descriptors = own
     }
 
+    /// Bytes of its planes' rows, with what lies between the rows.
+    package var pixelBytes: UInt64 {
+        layout.planes.indices.reduce(0) {
+            $0 + UInt64(layout.planes[$1].stride) * UInt64(layout.rows(ofPlane: $1))
+        }
+    }
+
     /// The descriptor of a plane, lent; -1 when the layout names none, which validation rules out.
     package func descriptor(ofPlane index: Int) -> Int32 {
         guard layout.planes.indices.contains(index) else { return -1 }

@@ -36,12 +36,11 @@ package final class FenceGate {
     private let loop: EventLoop
     private var waits: [Wait] = []
     private var free: [Int] = []
-    private var events: [GateEvent] = []
+    private let events = Gathered<GateEvent>(capacity: 16)
 
     /// A gate on a loop.
     package init(loop: EventLoop) {
         self.loop = loop
-        events.reserveCapacity(16)
     }
 
     /// Waits that have not ended.
@@ -102,15 +101,7 @@ package final class FenceGate {
     }
 
     /// Hands the gathered events over and forgets them.
-    package func takeEvents(_ body: (GateEvent) -> Void) {
-        // Handling an event may end other waits, but adds events only through the loop.
-        var index = 0
-        while index < events.count {
-            body(events[index])
-            index += 1
-        }
-        events.removeAll(keepingCapacity: true)
-    }
+    package func takeEvents(_ body: (GateEvent) -> Void) { events.take(body) }
 
     private static func status(_ number: Int32) -> FenceStatus? {
         do throws(KernelError) {

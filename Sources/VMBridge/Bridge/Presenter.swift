@@ -25,6 +25,8 @@ package enum PresenterEvent: Sendable {
     case presented(SurfaceID, FrameSequence, time: UInt64, refresh: UInt32, flags: UInt32)
     /// A committed frame never will.
     case discarded(SurfaceID, FrameSequence)
+    /// This many bytes of a window's buffer were read by us. Importing reads none.
+    case copied(SurfaceID, bytes: UInt64)
     /// The window was asked to close.
     case closeRequested(SurfaceID)
     /// A destroyed window is gone, and with it every hold on its buffers.

@@ -26,14 +26,13 @@ final class SurfaceSession {
     }
 
     /// Books a commit.
-    func committed(_ frame: Frame, now: UInt64) {
+    ///
+    /// - Returns: whether it is the first one, or the first one of that size.
+    func committed(_ frame: Frame, now: UInt64) -> Bool {
         committedAt = now
         receipts[nextReceipt] = (frame.sequence.value, frame.receivedAt)
         nextReceipt = (nextReceipt + 1) % 8
-        counters.shown += 1
-        counters.latency.record(now - frame.receivedAt)
-        if counters.firstCommit == 0 { counters.firstCommit = now }
-        counters.lastCommit = now
+        return counters.committed(frame.size, latency: now - frame.receivedAt, now: now)
     }
 
     /// When the record of a recently committed frame came; 0 when it is not known any more.
@@ -71,6 +70,21 @@ public struct SurfaceCounters: Sendable {
     public var size = Size.zero
     /// How its buffer's pixels got to the consumer.
     public var importPath = "none yet"
+    /// Bytes of its buffers' pixels that we read ourselves, as presenters tell where they do it: for
+    /// now that is a headless capture's picture, at the end of its surface. No way into a window
+    /// copies any. Pictures that are made when the bridge itself ends come too late to be counted.
+    public var bytesCopied: UInt64 = 0
+
+    /// Books a commit; see `SurfaceSession.committed`.
+    mutating func committed(_ size: Size, latency time: UInt64, now: UInt64) -> Bool {
+        shown += 1
+        latency.record(time)
+        if firstCommit == 0 { firstCommit = now }
+        lastCommit = now
+        let isNew = shown == 1 || self.size != size
+        self.size = size
+        return isNew
+    }
 
     mutating func count(_ outcome: UseOutcome) {
         switch outcome {

@@ -22,7 +22,7 @@ package final class VMSession<P: Presenter> {
     var surfaces = SlotTable<SurfaceSession>()
     private var identifiers: [SurfaceKey: SurfaceID] = [:]
     private var unimportable: [BufferID: Refusal] = [:]
-    private(set) var feedback: [BridgeRecord] = []
+    private let feedback = Gathered<BridgeRecord>(capacity: 64)
     private var hiddenTimer: TimerID?
     private var patienceTimer: TimerID?
     private var isHiddenTimerArmed = false
@@ -52,7 +52,6 @@ package final class VMSession<P: Presenter> {
         self.logger = logger
         gate = FenceGate(loop: loop)
         router = Router(vmName: name)
-        feedback.reserveCapacity(64)
         hiddenTimer = loop.makeTimer { [unowned self] now in self.hiddenBeat(now) }
         patienceTimer = loop.makeTimer { [unowned self] _ in self.patienceEnded() }
         if !presenter.isReady { beginPatience() }
@@ -129,13 +128,13 @@ package final class VMSession<P: Presenter> {
         identifiers.removeAll()
         for slot in surfaces.slots {
             guard let surface = surfaces[slot] else { continue }
-            for use in ledger.uses(of: surface.id) { finish(use, .lost) }
+            for use in ledger.uses(of: surface.id) { finish(use, .lost, surface) }
         }
         for id in ledger.allBuffers {
             if let key = ledger[id]?.key { _ = try? ledger.destroy(key) }
             forget(id)
         }
-        feedback.removeAll(keepingCapacity: true)
+        feedback.removeAll()
     }
 
     private static func identity(
@@ -230,7 +229,7 @@ package final class VMSession<P: Presenter> {
 
     private func removeIfGone(_ surface: SurfaceSession) {
         guard surface.machine.phase == .gone else { return }
-        for use in ledger.uses(of: surface.id) { finish(use, .shown) }
+        for use in ledger.uses(of: surface.id) { finish(use, .shown, surface) }
         retired.append(status(of: surface))
         if retired.count > 64 { retired.removeFirst() }
         surfaces.remove(surface.id.slot)
@@ -333,10 +332,7 @@ package final class VMSession<P: Presenter> {
     }
 
     /// Hands the gathered feedback over and forgets it.
-    package func takeFeedback(_ body: (BridgeRecord) -> Void) {
-        for index in feedback.indices { body(feedback[index]) }
-        feedback.removeAll(keepingCapacity: true)
-    }
+    package func takeFeedback(_ body: (BridgeRecord) -> Void) { feedback.take(body) }
 
     private func handle(_ event: GateEvent) {
         switch event {
@@ -374,8 +370,10 @@ package final class VMSession<P: Presenter> {
         switch event {
         case .frameCallback(let id): with(id) { perform($0.machine.frameCallback(), $0) }
         case .released(let use):
-            if let surface = surface(of: use) { surface.machine.released(use) }
-            finish(use, .shown)
+            let surface = surface(of: use)
+            surface?.machine.released(use)
+            finish(use, .shown, surface)
+        case .copied(let id, let bytes): with(id) { $0.counters.bytesCopied += bytes }
         case .presented(let id, let sequence, let time, let refresh, let flags):
             with(id) { presented($0, sequence, time, refresh, flags) }
         case .discarded(let id, let sequence):
@@ -456,7 +454,7 @@ package final class VMSession<P: Presenter> {
             perform(surface.machine.compositorLost(), surface)
             let kept = surface.machine.uses
             for use in ledger.uses(of: surface.id) where !kept.contains(use) {
-                finish(use, .lost)
+                finish(use, .lost, surface)
             }
             removeIfGone(surface)
         }
@@ -477,8 +475,8 @@ package final class VMSession<P: Presenter> {
     private func hiddenBeat(_ now: UInt64) {
         isHiddenTimerArmed = false
         var isNeeded = false
-        for slot in surfaces.slots {
-            guard let surface = surfaces[slot] else { continue }
+        for place in surfaces.places {
+            guard let surface = surfaces.element(at: place) else { continue }
             if surface.machine.isCallbackPending, now >= surface.committedAt + Self.hiddenBeat {
                 perform(surface.machine.silence(), surface)
             }
@@ -498,39 +496,39 @@ package final class VMSession<P: Presenter> {
     // MARK: Actions
 
     private func perform(_ actions: SurfaceActions, _ surface: SurfaceSession) {
-        for index in 0..<actions.count {
-            switch actions[index] {
-            case .commit: commit(surface)
-            case .end(let use, let outcome): finish(use, outcome)
-            case .cancelWaits(let use): gate.cancel(use)
-            case .acknowledge(let serial): presenter.acknowledge(surface.id, serial: serial)
-            case .commitState: presenter.commitState(surface.id)
-            case .createWindow: presenter.createWindow(surface.id, surface.properties)
-            case .destroyWindow: presenter.destroyWindow(surface.id)
-            case .tellConfigure(let configure):
-                if !surface.isDetached { feedback.append(.configure(surface.key, configure)) }
-            case .tellDiscarded(let sequence):
-                if !surface.isDetached { feedback.append(.discarded(surface.key, sequence)) }
-            case .tellClose:
-                if !surface.isDetached { feedback.append(.close(surface.key)) }
-            }
+        for index in 0..<actions.count { perform(actions[index], surface) }
+    }
+
+    // Not inlined: before a loop the compiler asks for access to whatever any action may need.
+    @inline(never)
+    private func perform(_ action: SurfaceAction, _ surface: SurfaceSession) {
+        switch action {
+        case .commit: commit(surface)
+        case .end(let use, let outcome): finish(use, outcome, surface)
+        case .cancelWaits(let use): gate.cancel(use)
+        case .acknowledge(let serial): presenter.acknowledge(surface.id, serial: serial)
+        case .commitState: presenter.commitState(surface.id)
+        case .createWindow: presenter.createWindow(surface.id, surface.properties)
+        case .destroyWindow: presenter.destroyWindow(surface.id)
+        case .tellConfigure(let configure):
+            if !surface.isDetached { feedback.append(.configure(surface.key, configure)) }
+        case .tellDiscarded(let sequence):
+            if !surface.isDetached { feedback.append(.discarded(surface.key, sequence)) }
+        case .tellClose:
+            if !surface.isDetached { feedback.append(.close(surface.key)) }
         }
     }
 
     private func commit(_ surface: SurfaceSession) {
         guard let frame = surface.machine.current else { return }
         presenter.commit(surface.id, frame)
-        let now = loop.now()
-        surface.committed(frame, now: now)
-        if surface.counters.size != frame.size || surface.counters.shown == 1 {
-            surface.counters.size = frame.size
+        if surface.committed(frame, now: loop.now()) {
             surface.counters.importPath = presenter.importPath(of: frame.buffer)
         }
         armHiddenTimer()
     }
 
-    private func finish(_ use: UseID, _ outcome: UseOutcome) {
-        let surface = surface(of: use)
+    private func finish(_ use: UseID, _ outcome: UseOutcome, _ surface: SurfaceSession?) {
         guard let ended = ledger.end(use, outcome) else { return }
         if outcome != .shown {
             presenter.cancelImage(use)

@@ -92,6 +92,7 @@ package enum StatusReport {
         object.add("lost", counters.lost)
         object.add("presented", counters.presented)
         object.add("import_path", counters.importPath)
+        object.add("bytes_copied", counters.bytesCopied)
         object.add("sync_path", counters.syncPath)
         object.add("frames_per_second", counters.framesPerSecond)
         object.add("latency_mean_ns", counters.latency.mean)

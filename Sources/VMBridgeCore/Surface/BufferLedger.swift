@@ -104,7 +104,7 @@ public struct BufferLedger: Sendable {
         guard let id = find(key) else {
             throw Refusal(.unknownObject, "There is no buffer \(key).")
         }
-        buffers[id.slot]?.isDestroyed = true
+        buffers.update(id.slot) { $0.isDestroyed = true }
         return freeIfDone(id)
     }
 
@@ -121,7 +121,7 @@ public struct BufferLedger: Sendable {
                 .tooManyBuffers,
                 "Buffer \(buffer.key) is held by \(buffer.uses) frames, the most allowed.")
         }
-        buffers[id.slot]?.uses += 1
+        buffers.update(id.slot) { $0.uses += 1 }
         return UseID(
             uses.insert(Use(buffer: id, surface: surface, surfaceKey: key, sequence: sequence)))
     }
@@ -131,7 +131,7 @@ public struct BufferLedger: Sendable {
         guard let use = uses.remove(id.slot), let buffer = buffers[use.buffer.slot] else {
             return nil
         }
-        buffers[use.buffer.slot]?.uses -= 1
+        buffers.update(use.buffer.slot) { $0.uses -= 1 }
         return EndedUse(
             buffer: buffer.key, surface: use.surfaceKey, sequence: use.sequence, outcome: outcome,
             freed: freeIfDone(use.buffer))

@@ -30,18 +30,37 @@ public struct RecordWriter: Sendable {
     /// Forgets everything and keeps the room.
     public mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
 
+    /// Appends a record of fixed length as a whole: room is made once.
+    @inline(__always)
+    private mutating func fixed(
+        _ type: UInt16, object: UInt64, body length: Int, _ fill: (inout OutputSpan<UInt8>) -> Void
+    ) {
+        let length = SourceProtocol.headerBytes + length
+        bytes.append(addingCapacity: length) { (room: inout OutputSpan<UInt8>) in
+            room.put32(UInt32(type))
+            room.put32(UInt32(truncatingIfNeeded: length))
+            room.put64(object)
+            fill(&room)
+        }
+    }
+
     mutating func begin(_ type: UInt16, object: UInt64, descriptors: Int = 0) {
         start = bytes.count
-        bytes.put16(type)
-        bytes.put16(UInt16(truncatingIfNeeded: descriptors))
-        bytes.put32(0)
-        bytes.put64(object)
+        bytes.append(addingCapacity: SourceProtocol.headerBytes) {
+            (room: inout OutputSpan<UInt8>) in
+            room.put16(type)
+            room.put16(UInt16(truncatingIfNeeded: descriptors))
+            room.put32(0)
+            room.put64(object)
+        }
     }
 
     mutating func end() {
         let length = UInt32(truncatingIfNeeded: bytes.count - start)
+        let place = start + 4
+        var span = bytes.mutableSpan
         for byte in 0..<4 {
-            bytes[start + 4 + byte] = UInt8(truncatingIfNeeded: length >> UInt32(byte * 8))
+            span[place + byte] = UInt8(truncatingIfNeeded: length >> UInt32(byte * 8))
         }
     }
 
@@ -71,21 +90,23 @@ extension RecordWriter {
     public mutating func append(_ record: BridgeRecord) {
         switch record {
         case .released(let buffer, let surface, let sequence, let outcome):
-            begin(RecordType.released, object: buffer.value)
-            put64(surface.value)
-            put64(sequence.value)
-            put32(outcome.rawValue)
-            put32(0)
+            return fixed(RecordType.released, object: buffer.value, body: 24) { body in
+                body.put64(surface.value)
+                body.put64(sequence.value)
+                body.put64(UInt64(outcome.rawValue))
+            }
         case .presented(let surface, let presented):
-            begin(RecordType.presented, object: surface.value)
-            put64(presented.sequence.value)
-            put64(presented.time)
-            put64(presented.latency)
-            put32(presented.refresh)
-            put32(presented.flags)
+            return fixed(RecordType.presented, object: surface.value, body: 32) { body in
+                body.put64(presented.sequence.value)
+                body.put64(presented.time)
+                body.put64(presented.latency)
+                body.put32(presented.refresh)
+                body.put32(presented.flags)
+            }
         case .discarded(let surface, let sequence):
-            begin(RecordType.discarded, object: surface.value)
-            put64(sequence.value)
+            return fixed(RecordType.discarded, object: surface.value, body: 8) { body in
+                body.put64(sequence.value)
+            }
         case .configure(let surface, let configure):
             begin(RecordType.configure, object: surface.value)
             put32(configure.size.width)

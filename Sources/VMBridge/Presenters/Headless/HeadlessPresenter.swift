@@ -144,6 +144,7 @@ package final class HeadlessPresenter: Presenter {
         else { return }
         do {
             try capture.keep(vm: vmName, window.properties, frame, memory, slot: id.slot)
+            events.append(.copied(id, bytes: memory.pixelBytes))
         } catch {
             logger.warning("\(vmName): no picture of \(window.properties.identity.title): \(error)")
         }

@@ -87,8 +87,8 @@ final class BufferImage: HotEventTarget {
         window = nil
         state = .dead
         buffer = nil
-        if params != nil { books.abandoned.append(self) }
-        books.retired.append(self)
+        if params != nil { books.abandon(self) }
+        books.retire(self)
     }
 
     /// The connection ends: no answer will come any more.

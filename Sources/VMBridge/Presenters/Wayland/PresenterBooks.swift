@@ -22,19 +22,23 @@ enum PresenterOperation {
 /// the requests that wait.
 final class PresenterBooks {
     /// For the session, in the order of what happened.
-    private var events: ContiguousArray<PresenterEvent> = []
+    private let events = Gathered<PresenterEvent>(capacity: 256)
     /// The image that serves a use.
     var images = SlotObjects<BufferImage>()
     /// Objects that left the tables while libwayland may still be calling one of their methods; let
     /// go of outside of its dispatching.
-    var retired: ContiguousArray<HotEventTarget> = []
+    private var retired: ContiguousArray<HotEventTarget> = []
     /// Images whose buffer is gone and whose import is not answered yet.
-    var abandoned: ContiguousArray<BufferImage> = []
+    private(set) var abandoned: ContiguousArray<BufferImage> = []
     /// Windows whose end the compositor has not confirmed yet.
-    var closing: ContiguousArray<WaylandWindow> = []
+    private(set) var closing: ContiguousArray<WaylandWindow> = []
+    /// Whether there is any of the three: a steady frame has none, and asks a number of times.
+    private var hasLeftovers = false
     /// What is to be sent, in order.
     private var queue: ContiguousArray<PresenterOperation> = []
     private var head = 0
+    /// How many groups wait.
+    private(set) var waiting = 0
     /// Serial of the latest ping that is not answered.
     private var ping: UInt32?
 
@@ -47,25 +51,25 @@ final class PresenterBooks {
 
     init(vmName: String) {
         self.vmName = vmName
-        events.reserveCapacity(256)
         queue.reserveCapacity(64)
     }
 
     // MARK: Requests
 
     /// Puts a group of requests behind those that wait.
-    func later(_ operation: PresenterOperation) { queue.append(operation) }
+    func later(_ operation: PresenterOperation) {
+        queue.append(operation)
+        waiting += 1
+    }
 
     /// The group whose turn it is.
-    var next: PresenterOperation? { head < queue.count ? queue[head] : nil }
-
-    /// How many groups wait.
-    var waiting: Int { queue.count - head }
+    var next: PresenterOperation? { waiting > 0 ? queue[head] : nil }
 
     /// The group whose turn it was is done.
     func removeNext() {
         head += 1
-        if head == queue.count {
+        waiting -= 1
+        if waiting == 0 {
             queue.removeAll(keepingCapacity: true)
             head = 0
         } else if head >= 256, head * 2 >= queue.count {
@@ -93,21 +97,36 @@ final class PresenterBooks {
     func tell(_ event: PresenterEvent) { events.append(event) }
 
     /// Hands the events over, those included that come meanwhile.
-    func take(_ body: (PresenterEvent) -> Void) {
-        var index = 0
-        while index < events.count {
-            body(events[index])
-            index += 1
-        }
-        events.removeAll(keepingCapacity: true)
+    func take(_ body: (PresenterEvent) -> Void) { events.take(body) }
+
+    func forgetEvents() { events.removeAll() }
+
+    // MARK: Ends
+
+    /// Keeps an object until it can be let go of.
+    func retire(_ object: HotEventTarget) {
+        retired.append(object)
+        hasLeftovers = true
+    }
+
+    /// Keeps an image until its import is answered.
+    func abandon(_ image: BufferImage) {
+        abandoned.append(image)
+        hasLeftovers = true
+    }
+
+    /// Keeps a window until the compositor has confirmed its end.
+    func close(_ window: WaylandWindow) {
+        closing.append(window)
+        hasLeftovers = true
     }
 
     /// Lets go of what left the tables. Not while libwayland dispatches.
     func sweep() {
-        if !retired.isEmpty { retired.removeAll(keepingCapacity: true) }
-        if !abandoned.isEmpty { abandoned.removeAll { $0.isAnswered } }
-        if !closing.isEmpty { closing.removeAll { $0.isGone } }
+        guard hasLeftovers else { return }
+        retired.removeAll(keepingCapacity: true)
+        abandoned.removeAll { $0.isAnswered }
+        closing.removeAll { $0.isGone }
+        hasLeftovers = !retired.isEmpty || !abandoned.isEmpty || !closing.isEmpty
     }
-
-    func forgetEvents() { events.removeAll() }
 }

@@ -32,7 +32,11 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     private var buffers = SlotObjects<WaylandBuffer>()
     private var windows = SlotObjects<WaylandWindow>()
     /// What ends the connection as soon as nothing of libwayland is under way.
-    private var failure: (event: CompositorMachine.Event, why: String)?
+    private var failure: (event: CompositorMachine.Event, why: String)? {
+        didSet { hasFailed = failure != nil }
+    }
+    /// A flag, since every turn of the loop asks a number of times.
+    private var hasFailed = false
     /// The socket takes nothing at the moment.
     private var isBlocked = false
 
@@ -173,7 +177,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     }
 
     private func fail(_ fallback: Int32) {
-        guard failure == nil else { return }
+        guard !hasFailed else { return }
         failure = (.failed, "")
         // After EPIPE the compositor's reason may still lie in the socket.
         if fallback == EPIPE { receive() }
@@ -191,7 +195,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
 
     /// Ends a connection that has failed. Never while libwayland dispatches.
     private func endIfFailed() {
-        guard let failure else { return }
+        guard hasFailed, let failure else { return }
         self.failure = nil
         handle(failure.event, why: failure.why)
     }
@@ -415,7 +419,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     package func destroyWindow(_ id: SurfaceID) {
         guard let window = windows[id.slot] else { return }
         windows.remove(id.slot)
-        books.closing.append(window)
+        books.close(window)
         window.wantDestroy()
         submit(window)
     }
@@ -435,7 +439,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
 
     /// Sends what waits, in order, as long as there is room for a whole group.
     private func drain() {
-        guard let connection, failure == nil else { return }
+        guard books.waiting > 0, !hasFailed, let connection else { return }
         while let operation = books.next {
             guard makeRoom(for: operation, connection) else { return }
             books.removeNext()

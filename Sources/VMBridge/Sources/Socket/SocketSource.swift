@@ -19,9 +19,16 @@ package final class SocketSource<P: Presenter> {
     private var input: [UInt8]
     private var bundle: DescriptorBundle
     private var output = RecordWriter()
+    private var hasOutput = false
     private var isOutputBlocked = false
     private var isThrottled = false
+    /// What the loop was told to wait for on the connection.
+    private var interest = Interest.read
+    /// A datagram was taken in this turn of the loop, or in the one before.
+    private var hasRead = false
+    private var hadRead = false
     private var bucket: TokenBucket
+    private var bucketRate: Int
     private var bucketTimer: TimerID?
     private var listenTimer: TimerID?
 
@@ -46,14 +53,15 @@ package final class SocketSource<P: Presenter> {
         logger = session.logger
         listener = try SeqPacketListener(path: path)
         input = Array(repeating: 0, count: SourceProtocol.maximumDatagram)
-        bucket = TokenBucket(rate: session.limits.baseRate, now: session.loop.now())
+        bucketRate = session.limits.baseRate
+        bucket = TokenBucket(rate: bucketRate, now: session.loop.now())
         listening = try loop.register(listener.number, .read) { [unowned self] _ in self.accept() }
         bucketTimer = loop.makeTimer { [unowned self] _ in self.bucketRefilled() }
         listenTimer = loop.makeTimer { [unowned self] _ in self.listenAgain() }
     }
 
     /// Whether a producer is connected.
-    package var isConnected: Bool { socket != nil }
+    package var isConnected: Bool { registration != nil }
     /// Which connection it is, from 1; 0 before the first.
     package var connectionNumber: UInt64 { generation }
 
@@ -114,19 +122,21 @@ package final class SocketSource<P: Presenter> {
         isEnding = false
         isOutputBlocked = false
         isThrottled = false
-        output.removeAll()
-        bucket = TokenBucket(rate: rate, now: loop.now())
+        interest = .read
+        forgetOutput()
+        bucketRate = rate
+        bucket = TokenBucket(rate: bucketRate, now: loop.now())
         logger.info("\(session.name): producer connected (generation \(generation))")
     }
 
     private func disconnect(_ why: String) {
-        guard socket != nil else { return }
+        guard isConnected else { return }
         if let registration { loop.remove(registration) }
         registration = nil
         socket = nil
         if let bucketTimer { loop.disarm(bucketTimer) }
         bundle.reset()
-        output.removeAll()
+        forgetOutput()
         session.producerLeft()
         logger.info("\(session.name): producer gone: \(why)")
     }
@@ -154,9 +164,12 @@ package final class SocketSource<P: Presenter> {
         isThrottled || isOutputBlocked && output.bytes.count > Self.outputLimit
     }
 
+    /// Takes one datagram, which is all there is as a rule: looking for another costs a call each
+    /// time. Who sends turn after turn is read until nothing is left.
     private func read() {
-        for _ in 0..<Self.turn {
-            guard socket != nil, !isEnding else { return }
+        hasRead = true
+        for _ in 0..<(hadRead ? Self.turn : 1) {
+            guard isConnected, !isEnding else { return }
             guard bucket.isOpen(now: loop.now()) else { return throttle() }
             switch socket?.receive(into: &input, descriptors: &bundle) ?? .wouldBlock {
             case .datagram(let count): take(datagram: count)
@@ -171,7 +184,7 @@ package final class SocketSource<P: Presenter> {
             case .failed(let code):
                 return disconnect("receiving failed: \(KernelError.text(of: code))")
             }
-            if output.bytes.count > Self.outputLimit { return }
+            if hasOutput, output.bytes.count > Self.outputLimit { return }
         }
     }
 
@@ -179,7 +192,7 @@ package final class SocketSource<P: Presenter> {
         var walker = RecordWalker()
         var records = 0
         // The span is borrowed for each call anew, since handling a record may close the connection.
-        while socket != nil, !isEnding {
+        while isConnected, !isEnding {
             let header: RecordFrame
             do throws(Refusal) {
                 guard
@@ -219,7 +232,7 @@ package final class SocketSource<P: Presenter> {
             session.receive(record, header, &bundle)
         } else if case .hello(let producer) = record {
             isGreeted = true
-            output.append(.welcome(session.welcome(generation: generation)))
+            say(.welcome(session.welcome(generation: generation)))
             logger.debug("\(session.name): greeted by \(producer ?? "a producer without a name")")
         } else {
             end(Refusal(.notGreeted, "The first record is a greeting."))
@@ -232,7 +245,7 @@ package final class SocketSource<P: Presenter> {
         isEnding = true
         logger.warning(
             "\(session.name): closing the connection, \(refusal.reason.word): \(refusal.sentence)")
-        output.append(.refused(RefusedRecord(type: 0, object: 0, refusal: refusal)))
+        say(.refused(RefusedRecord(type: 0, object: 0, refusal: refusal)))
     }
 
     // MARK: Throttle
@@ -254,7 +267,8 @@ package final class SocketSource<P: Presenter> {
         var interest: Interest = []
         if !isReadingPaused { interest.insert(.read) }
         if isOutputBlocked { interest.insert(.write) }
-        _ = try? loop.setInterest(registration, interest)
+        guard interest != self.interest else { return }
+        if (try? loop.setInterest(registration, interest)) != nil { self.interest = interest }
     }
 
     // MARK: Output
@@ -262,10 +276,16 @@ package final class SocketSource<P: Presenter> {
     /// Takes the session's feedback and sends what the producer's queue takes. Called after each batch.
     package func settle() {
         session.settle()
-        let isListening = socket != nil && isGreeted
-        session.takeFeedback { if isListening { output.append($0) } }
-        bucket.setRate(rate, now: loop.now())
-        if socket != nil { flush() }
+        hadRead = hasRead
+        hasRead = false
+        let isListening = isConnected && isGreeted
+        session.takeFeedback { if isListening { say($0) } }
+        // Only records change how many surfaces there are.
+        if hadRead, bucketRate != rate {
+            bucketRate = rate
+            bucket.setRate(bucketRate, now: loop.now())
+        }
+        flush()
         if isEnding {
             for _ in 0..<4 * Self.turn {
                 guard
@@ -276,18 +296,35 @@ package final class SocketSource<P: Presenter> {
         }
     }
 
+    private func say(_ record: BridgeRecord) {
+        output.append(record)
+        hasOutput = true
+    }
+
+    private func forgetOutput() {
+        output.removeAll()
+        hasOutput = false
+    }
+
     private func flush() {
-        while !output.isEmpty, !isOutputBlocked, socket != nil {
+        guard isConnected else { return }
+        if hasOutput, !isOutputBlocked { send() }
+        updateInterest()
+    }
+
+    private func send() {
+        while !isOutputBlocked, hasOutput {
             let count = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
             switch socket?.send(output.bytes, count: count) ?? .closed {
-            case .sent: output.removeFirst(count)
+            case .sent:
+                output.removeFirst(count)
+                hasOutput = !output.isEmpty
             case .wouldBlock: isOutputBlocked = true
             case .closed: return disconnect("it closed the connection")
             case .failed(let code):
                 return disconnect("sending failed: \(KernelError.text(of: code))")
             }
         }
-        updateInterest()
     }
 
     /// Closes the socket and ends the session.
