@@ -17,7 +17,7 @@ struct MisbehaviourCommandTests {
         let bridge = try RunningBridge(
             vms: ["good", "bad"], ["--headless", "--fence-limit", "300", "--refresh", "250"])
         let before = bridge.program.descriptors
-        let good = try bridge.produce("good", ["--rate", "60", "--hold", "--json"])
+        let good = try bridge.produce("good", ["--rate", "25", "--hold", "--json"])
         #expect(try eventually { try bridge.vm("good").surfaces.contains { $0.shown > 3 } })
         for kind in kinds {
             let result = try Program.run(
@@ -35,7 +35,9 @@ struct MisbehaviourCommandTests {
         #expect(vm.refusals.isEmpty)
         let surface = try #require(vm.surfaces.first)
         #expect(surface.shown > 60)
-        #expect(surface.superseded == 0)
+        // None of its frames is the bad VM's to take. On a busy machine the producer itself may come
+        // late and send two at once; a bridge that stands still for a guest would show in many more.
+        #expect(surface.superseded * 50 <= surface.shown, "\(surface)")
         #expect(surface.refused == 0)
         #expect(surface.lost == 0)
         _ = good.end()

@@ -167,11 +167,10 @@ struct DialogueMutationTests {
                 producer.close()
                 _ = try harness.turn { !harness.source.isConnected }
                 try harness.turn()
-                // The reaper closes on its own thread: give it time where it counts.
-                if round == 20 || round == 299 { usleep(100_000) }
-                if round == 20 { first = DescriptorCensus.take() }
+                if round == 20 { first = try settledCensus() }
             }
-            let last = DescriptorCensus.take()
+            // The reaper closes on its own thread.
+            let last = try first.map(censusComing(to:))
             guard let first, first == last else {
                 print(
                     "descriptors before \(String(describing: first)), after \(String(describing: last))"
