@@ -64,6 +64,23 @@ load_vgem() {
     load_module vgem && wait_for 5 test -e /dev/dri/card0 && rm -f /dev/dri/renderD*
 }
 
+# Our own module, see modules/README.md: its buffers can be imported and mapped by whoever draws, so its
+# render node may be seen. Sets vmbtest_card and vmbtest_render.
+vmbtest_card='' vmbtest_render=''
+load_vmbtest() { load_module vmbtest && wait_for 5 find_vmbtest; }
+find_vmbtest() {
+    local node
+    for node in /sys/class/drm/card* /sys/class/drm/renderD*; do
+        [ "$(basename "$(readlink "$node/device/driver")")" = vmbtest ] || continue
+        case ${node##*/} in
+            card*-*) ;;
+            card*) vmbtest_card=/dev/dri/${node##*/} ;;
+            *) vmbtest_render=/dev/dri/${node##*/} ;;
+        esac
+    done
+    [ -c "$vmbtest_card" ] && [ -c "$vmbtest_render" ]
+}
+
 # start_weston WIDTH HEIGHT [OPTION…]: weston 14, headless, drawing with GL in software.
 start_weston() {
     local width=$1 height=$2
