@@ -18,6 +18,10 @@
 #include "device.h"
 #include "vmbtest.h"
 
+static bool render = true;
+module_param(render, bool, 0444);
+MODULE_PARM_DESC(render, "have a render node; without one Mesa draws in software for the card node");
+
 /*
  * The kernel's own function for this refuses imported objects. Ours may: when such a mapping is made,
  * the shmem helper has the exporter do it.
@@ -43,7 +47,7 @@ static const struct drm_ioctl_desc ioctls[] = {
 
 DEFINE_DRM_GEM_FOPS(file_operations);
 
-static const struct drm_driver driver = {
+static struct drm_driver driver = {
 	.driver_features = DRIVER_GEM | DRIVER_RENDER | DRIVER_MODESET | DRIVER_ATOMIC |
 			   DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,
 	.open = vmbtest_fences_open,
@@ -87,8 +91,11 @@ static struct platform_driver platform_driver = {
 static int __init vmbtest_init(void)
 {
 	struct platform_device *platform;
-	int error = platform_driver_register(&platform_driver);
+	int error;
 
+	if (!render)
+		driver.driver_features &= ~DRIVER_RENDER;
+	error = platform_driver_register(&platform_driver);
 	if (error)
 		return error;
 	platform = platform_device_register_simple(VMBTEST_DRIVER_NAME, PLATFORM_DEVID_NONE, NULL, 0);
