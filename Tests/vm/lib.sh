@@ -8,6 +8,7 @@ mkdir -p "$XDG_RUNTIME_DIR" /share/out
 chmod 700 "$XDG_RUNTIME_DIR"
 results=/share/out
 weston_pid=''
+compositor=weston
 weston_log=$results/weston.log
 cases=0
 failures=0
@@ -51,17 +52,38 @@ wait_for() {
 # wait_for_line SECONDS FILE PATTERN: until a line of the file matches (grep -E).
 wait_for_line() { wait_for "$1" grep -q -s -E -e "$3" "$2"; }
 
-load_module() { # with what it needs
-    local file
+load_module() { # NAME [PARAMETER=VALUE…]: with what it needs
+    local file name=$1 parameters
+    shift
     while read -r file; do
-        insmod "/modules/$file" 2>/dev/null || [ -d "/sys/module/$(basename "${file%.ko}" | tr - _)" ] || return 1
-    done <"/modules/$1.list"
+        parameters=()
+        [ "$file" != "$name.ko" ] || parameters=("$@")
+        insmod "/modules/$file" "${parameters[@]}" 2>/dev/null || [ -d "/sys/module/$(basename "${file%.ko}" | tr - _)" ] || return 1
+    done <"/modules/$name.list"
 }
 
 # vgem makes fences that a test signals when it likes. Mesa must not see its render node: it would
 # take vgem for the display's device and then could not show dma-bufs of any other origin.
 load_vgem() {
     load_module vgem && wait_for 5 test -e /dev/dri/card0 && rm -f /dev/dri/renderD*
+}
+
+# load_vmbtest [render=0]: our own module, see modules/README.md; sets vmbtest_card and, unless it is to have
+# none, vmbtest_render. Compositors on its screen want no render node: Mesa has no driver for it, and falls
+# back to software only on the card node.
+vmbtest_card='' vmbtest_render=''
+load_vmbtest() { load_module vmbtest "$@" && wait_for 5 find_vmbtest "$@"; }
+find_vmbtest() {
+    local node
+    for node in /sys/class/drm/card* /sys/class/drm/renderD*; do
+        [ "$(basename "$(readlink "$node/device/driver")")" = vmbtest ] || continue
+        case ${node##*/} in
+            card*-*) ;;
+            card*) vmbtest_card=/dev/dri/${node##*/} ;;
+            *) vmbtest_render=/dev/dri/${node##*/} ;;
+        esac
+    done
+    [ -c "$vmbtest_card" ] && { [ "${1:-}" = render=0 ] || [ -c "$vmbtest_render" ]; }
 }
 
 # start_weston WIDTH HEIGHT [OPTION…]: weston 14, headless, drawing with GL in software.
@@ -78,6 +100,26 @@ start_weston() {
 weston_answers() {
     kill -0 "$weston_pid" 2>/dev/null || return 0 # dead: no use in waiting on, the caller sees it below
     [ -S "$XDG_RUNTIME_DIR/$WAYLAND_DISPLAY" ] && wayland-info >"$results/globals.txt" 2>/dev/null
+}
+
+# start_on_screen COMMAND [OPTION…]: a wlroots compositor on our module's screen instead (load_vmbtest
+# render=0 before). Its process is $weston_pid, too; stop_weston stops it.
+start_on_screen() {
+    compositor=$1 weston_log=$results/$1.log WAYLAND_DISPLAY=''
+    rm -f "$XDG_RUNTIME_DIR"/wayland-[0-9]*
+    # A seat without a terminal, devices without udev: there is neither.
+    LIBSEAT_BACKEND=builtin SEATD_VTBOUND=0 WLR_BACKENDS=drm WLR_DRM_DEVICES=$vmbtest_card \
+        WLR_RENDERER_ALLOW_SOFTWARE=1 WLR_LIBINPUT_NO_DEVICES=1 "$@" >"$weston_log" 2>&1 &
+    weston_pid=$!
+    wait_for 60 find_socket || { tail -n 20 "$weston_log" && return 1; }
+    wait_for 30 weston_answers || { tail -n 20 "$weston_log" && false; }
+}
+find_socket() { # of a compositor that names it itself
+    local file
+    for file in "$XDG_RUNTIME_DIR"/wayland-[0-9]; do
+        [ ! -S "$file" ] || WAYLAND_DISPLAY=${file##*/}
+    done
+    [ -S "$XDG_RUNTIME_DIR/$WAYLAND_DISPLAY" ]
 }
 
 weston_runs() { [ -n "$weston_pid" ] && kill -0 "$weston_pid" 2>/dev/null; }
@@ -99,8 +141,12 @@ offers() {
     [ "${version:-0}" -ge "${2:-1}" ]
 }
 
-# screenshot FILE: the whole output of weston as a PNG.
+# screenshot FILE: the whole output as a PNG.
 screenshot() {
+    if [ "$compositor" != weston ]; then
+        timeout 30 grim "$1"
+        return
+    fi
     local directory status=0
     directory=$(mktemp -d)
     (cd "$directory" && timeout 30 weston-screenshooter) || status=$?
@@ -147,6 +193,9 @@ dma_buf_details() {
 }
 # all_dma_bufs: how many the kernel has, whoever holds them.
 all_dma_bufs() { sed -n 's/^Total \([0-9]*\) objects.*/\1/p' /sys/kernel/debug/dma_buf/bufinfo; }
+
+# kernel_is_content: no oops, no warning since it booted.
+kernel_is_content() { ! dmesg | grep -E 'WARNING:|BUG:|Oops|general protection'; }
 
 # phase NAME: what comes next; says how long the one before took.
 phase_name='' phase_start=0

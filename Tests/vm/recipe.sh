@@ -9,6 +9,11 @@ kernel_packages="linux-image-6.12-amd64 linux-image-amd64"
 boot_modules="9pnet_virtio 9p overlay virtio_rng"
 # Put into /modules of the machine, loaded by a test that wants them (load_module in lib.sh).
 test_modules="vgem virtio_gpu"
+# Our own module, built for that kernel; what it needs of the kernel's comes along. See modules/README.md.
+our_module=vmbtest
+our_module_needs="drm_kms_helper drm_shmem_helper"
+our_module_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/modules
+our_module_sources="Kbuild device.c device.h display.c fences.c vmbtest.h"
 
 # weston 14 and Mesa 25: the first Debian release whose software renderer imports dma-bufs.
 root_suite=trixie
@@ -20,9 +25,11 @@ cache=${VMBRIDGE_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set, nor is VMBRIDGE_CA
 
 digest() { sha256sum | cut -c 1-12; }
 
-kernel_dir=$cache/kernel-$(printf '%s' "1 $kernel_packages" | digest)
+kernel_dir=$cache/kernel-$(printf '%s' "2 $kernel_packages" | digest)
 root_dir=$cache/root-$(printf '%s' "1 $root_suite $root_packages" | digest)
 initramfs=$cache/initramfs-$({
-    printf "%s" "1 ${kernel_dir##*/} $boot_modules / $test_modules"
+    printf "%s" "2 ${kernel_dir##*/} $boot_modules / $test_modules / $our_module $our_module_needs"
     cat "$(dirname "${BASH_SOURCE[0]}")/init"
+    # shellcheck disable=SC2086  # a list of names
+    cd "$our_module_dir" && cat $our_module_sources
 } | digest).cpio.gz
