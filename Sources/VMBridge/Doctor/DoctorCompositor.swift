@@ -29,9 +29,20 @@ extension Doctor {
     }
 
     private static func offered(_ facts: DoctorFacts, _ offer: CompositorOffer) -> [DoctorFinding] {
-        [connection(.ok, "it answers, and offers \(count(offer.versions.count, "global"))")]
-            + required.map { need(offer, $0) } + [dmabuf(facts, offer)]
-            + useful.map { use($0, offer) } + [clock(offer)] + later.map { wait(offer, $0) }
+        let answer = connection(
+            .ok, "it answers, and offers \(count(offer.versions.count, "global"))")
+        return [answer, windows(offer)] + required.map { need(offer, $0) }
+            + [dmabuf(facts, offer)] + useful.map { use($0, offer) } + [clock(offer)]
+            + later.map { wait(offer, $0) }
+    }
+
+    /// The presenter's own judgement; the rows after it say why.
+    private static func windows(_ offer: CompositorOffer) -> DoctorFinding {
+        guard let missing = offer.missing else {
+            return DoctorFinding(.compositor, "windows", "windows", "can be shown")
+        }
+        return DoctorFinding(.compositor, "windows", "windows", .broken, missing)
+            .advising("Use another compositor, or run with --headless.").fatal()
     }
 
     // MARK: What windows need
@@ -44,9 +55,9 @@ extension Doctor {
 
     private static let required = [
         Requirement(
-            interface: "wl_compositor", version: 4, gives: "surfaces, with damage in buffer pixels"),
-        Requirement(interface: "wl_shm", version: 1, gives: "memfds of guests, without a copy"),
-        Requirement(interface: "xdg_wm_base", version: 1, gives: "a window for each guest surface"),
+            interface: "wl_compositor", version: 4, gives: "surfaces with damage in buffer pixels"),
+        Requirement(interface: "wl_shm", version: 1, gives: "memfds of guests without a copy"),
+        Requirement(interface: "xdg_wm_base", version: 1, gives: "windows for guest surfaces"),
     ]
 
     private static func need(
@@ -59,14 +70,13 @@ extension Doctor {
         }
         let advice = "Use a compositor for desktops: weston, sway, mutter, kwin or the like."
         guard let version = offer.versions[interface] else {
-            return finding(.missing, "the compositor does not offer \(interface)").advising(advice)
-                .fatal()
+            return finding(.missing, "not offered: no \(requirement.gives)").advising(advice)
         }
         guard version >= requirement.version else {
             return finding(
                 .broken,
-                "the compositor offers \(interface) of version \(version), which is too old: \(requirement.version) is needed"
-            ).advising("Use a newer compositor.").fatal()
+                "version \(version), \(requirement.version) is needed: no \(requirement.gives)"
+            ).advising("Use a newer compositor.")
         }
         var text = "version \(version): \(requirement.gives)"
         if interface == "wl_shm" { text += " (\(count(offer.memoryFormats, "format")))" }

@@ -68,61 +68,51 @@ extension Doctor {
 
     private static func udmabufLimits(_ devices: DeviceSide) -> [DoctorFinding] {
         var findings: [DoctorFinding] = []
-        let parameters = "/sys/module/udmabuf/parameters"
         if let limit = devices.udmabufSizeLimit {
             // Four bytes a pixel, which most formats have.
             let pixels = min(limit, 1 << 40) << 18
-            let isWide = pixels >= 7680 * 4320
-            let reach =
-                "one buffer holds \(limit) MiB, \(megapixels(pixels)) million pixels of 4 bytes"
+            let text =
+                "one buffer holds \(limit) MiB: \(largest(pixels, " at 4 bytes a pixel"))"
             findings.append(
-                DoctorFinding(
-                    .devices, "udmabuf-size", "udmabuf size", isWide ? .ok : .note,
-                    isWide ? "\(reach): 7680x4320 and less" : "\(reach): \(largest(pixels))"
-                )
-                .advising(
-                    isWide
-                        ? ""
-                        : "Raise it for larger frames: echo 256 >\(parameters)/size_limit_mb, and udmabuf.size_limit_mb=256 at boot."
-                )
-                .value("size_limit_mb", .number(limit)).value("pixels", .number(pixels)))
+                udmabufLimit(
+                    "size", "size_limit_mb", limit, pixels, text, enough: 7680 * 4320, better: 256))
         }
         if let limit = devices.udmabufListLimit {
             // In the worst case each piece is one page of 4 KiB: 1024 pixels of 4 bytes.
             let pixels = min(limit, 1 << 40) << 10
-            let isWide = pixels >= 3840 * 2160
-            let reach =
-                "one buffer is made of \(limit) pieces of guest memory at most; scattered in single pages that is \(megapixels(pixels)) million pixels"
+            let text = "\(limit) a buffer; if each is a single page: \(largest(pixels, ""))"
             findings.append(
-                DoctorFinding(
-                    .devices, "udmabuf-list", "udmabuf pieces", isWide ? .ok : .note,
-                    isWide ? reach : "\(reach) (\(largest(pixels)))"
-                )
-                .advising(
-                    isWide
-                        ? ""
-                        : "Raise it if guests' frames fail: echo 8192 >\(parameters)/list_limit, and udmabuf.list_limit=8192 at boot."
-                )
-                .value("list_limit", .number(limit)).value("pixels", .number(pixels)))
+                udmabufLimit(
+                    "pieces", "list_limit", limit, pixels, text, enough: 3840 * 2160, better: 8192))
         }
         return findings
     }
 
-    /// "16.7".
-    private static func megapixels(_ pixels: UInt64) -> String {
-        "\((Double(pixels) / 1e5).rounded() / 10)"
+    private static func udmabufLimit(
+        _ key: String, _ parameter: String, _ limit: UInt64, _ pixels: UInt64, _ text: String,
+        enough: UInt64, better: UInt64
+    ) -> DoctorFinding {
+        let isEnough = pixels >= enough
+        return DoctorFinding(
+            .devices, "udmabuf-\(key)", "udmabuf \(key)", isEnough ? .ok : .note, text
+        ).advising(
+            isEnough
+                ? ""
+                : "Raise it if larger frames fail: echo \(better) >/sys/module/udmabuf/parameters/\(parameter) (at boot: udmabuf.\(parameter)=\(better))."
+        ).value(parameter, .number(limit)).value("pixels", .number(pixels))
     }
 
-    /// The largest usual frame that so many pixels hold.
-    private static func largest(_ pixels: UInt64) -> String {
+    /// The largest usual frame that so many pixels hold, and the next one.
+    private static func largest(_ pixels: UInt64, _ depth: String) -> String {
         let usual: [(name: String, pixels: UInt64)] = [
             ("7680x4320", 7680 * 4320), ("3840x2160", 3840 * 2160), ("2560x1440", 2560 * 1440),
             ("1920x1080", 1920 * 1080), ("1280x720", 1280 * 720), ("1024x768", 1024 * 768),
         ]
         guard let index = usual.firstIndex(where: { $0.pixels <= pixels }) else {
-            return "not even 1024x768"
+            return "not even 1024x768\(depth)"
         }
-        return index == 0 ? "7680x4320" : "\(usual[index].name), not \(usual[index - 1].name)"
+        let name = usual[index].name + depth
+        return index == 0 ? name : "\(name), not \(usual[index - 1].name)"
     }
 
     // MARK: Heaps

@@ -32,7 +32,7 @@ extension Doctor {
             "Raise the hard limit: LimitNOFILE= of the service, or nofile in /etc/security/limits.conf."
         let numbers =
             limit.soft < limit.hard
-            ? "\(limit.hard) at most (\(limit.soft) now, raised at start)" : "\(limit.hard) at most"
+            ? "up to \(limit.hard) (\(limit.soft) before start)" : "up to \(limit.hard)"
         if room < descriptorsPerVM {
             return finding(.broken, "\(numbers): not enough for one VM").advising(advice).fatal()
         }
