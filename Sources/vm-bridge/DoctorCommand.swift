@@ -8,20 +8,20 @@ struct DoctorCommand: ParsableCommand {
         commandName: "doctor",
         abstract: "Say what this host offers, what is missing, and what to do about it.",
         discussion: """
-            Looks at the kernel, device nodes, limits and the compositor, and says what each kind of source
-            would get. Buffers of one page and a connection to the compositor are made for trial and are gone
-            when it ends; nothing is changed.
+            Looks at the kernel, device nodes, limits and the compositor, and says
+            what each kind of source would get. Buffers of one page and a connection
+            to the compositor are made for trial and are gone when it ends; nothing is
+            changed.
 
-            Each check has a state:
+            Each check has a state; what is not in order comes with advice, after "→":
               ok       in order
               note     worth knowing, nothing fails for it
               missing  not there
               broken   there, and does not work
-            What is not in order comes with advice on the lines after "→".
 
             JSON
-              --json prints one object on one line. Members may be added; while "version" is 1 none changes its
-              meaning or goes away:
+              One object on one line. Members may be added; while "version" is 1 none
+              changes its meaning or goes away:
                 version   1
                 works     whether `vm-bridge run` would work, perhaps with less
                 degraded  whether it would go without something
@@ -35,11 +35,12 @@ struct DoctorCommand: ParsableCommand {
                   text     what was found; words may change
                   advice   what to do, "" when in order; words may change
                   without  what `vm-bridge run` goes without for it, or ""
-                  values   an object of figures and names; which depends on the check
+                  values   an object of figures and names, by check
 
             EXIT STATUS
-              0 vm-bridge run would work, perhaps with less   1 it would not; the last line says why
-              64 wrong usage
+              0   vm-bridge run would work, perhaps with less
+              1   it would not; the last line says why
+              64  wrong usage
             """)
 
     @Flag(name: .long, help: "Judge for `vm-bridge run --headless`: ask no compositor.")

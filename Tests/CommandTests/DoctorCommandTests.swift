@@ -62,6 +62,21 @@ struct DoctorCommandTests {
         #expect(sealing.state == "ok")
     }
 
+    @Test("states are coloured on a terminal, unless NO_COLOR or the terminal's kind forbids it")
+    func colours() throws {
+        func onTerminal(_ environment: [String: String]) throws -> String {
+            let terminal = try Program.run(
+                ["-qec", "\(Place.program) doctor --headless", "/dev/null"],
+                program: "/usr/bin/script", environment: environment)
+            #expect(terminal.status == 0, "\(terminal.err)")
+            #expect(terminal.out.contains("works here"))
+            return terminal.out
+        }
+        #expect(try onTerminal(["TERM": "xterm", "NO_COLOR": ""]).contains("\u{1b}[32mok\u{1b}[0m"))
+        #expect(try !onTerminal(["TERM": "xterm", "NO_COLOR": "1"]).contains("\u{1b}"))
+        #expect(try !onTerminal(["TERM": "dumb", "NO_COLOR": ""]).contains("\u{1b}"))
+    }
+
     @Test("without a compositor it ends with 1, says why, and what would work")
     func nowhere() throws {
         let unnamed = try Program.run(["doctor"])
