@@ -1,0 +1,68 @@
+import VMBridgeCore
+
+extension Doctor {
+    /// What each kind of source would get: how its buffers reach the screen and its fences are kept.
+    static func sources(_ facts: DoctorFacts) -> [DoctorFinding] {
+        [dmaBufPath(facts), memfdPath(facts), fencePath()]
+    }
+
+    private static func finding(
+        _ key: String, _ name: String, _ state: DoctorFinding.State, _ text: String
+    ) -> DoctorFinding {
+        DoctorFinding(.sources, "socket.\(key)", "socket: \(name)", state, text)
+    }
+
+    private static func dmaBufPath(_ facts: DoctorFacts) -> DoctorFinding {
+        switch facts.compositor {
+        case .notAsked:
+            return finding("dma-buf", "dma-buf", .ok, "taken, and mapped for captures only")
+                .value("path", .text("mapped"))
+        case .offers(let offer) where offer.missing == nil:
+            if offer.takesDMABufs, offer.pairs > 0 {
+                return finding("dma-buf", "dma-buf", .ok, "linux-dmabuf (zero copy)")
+                    .value("path", .text("linux-dmabuf"))
+            }
+            return finding(
+                "dma-buf", "dma-buf", .missing,
+                "refused with import_failed: the compositor cannot show dma-bufs"
+            ).advising("Let producers send sealed memfds, or see linux-dmabuf above.")
+                .losing("dma-bufs").value("path", .text("refused"))
+        default: return unknown("dma-buf", "dma-buf")
+        }
+    }
+
+    private static func memfdPath(_ facts: DoctorFacts) -> DoctorFinding {
+        switch facts.compositor {
+        case .notAsked:
+            return finding("memfd", "memfd", .ok, "taken, and mapped for captures only")
+                .value("path", .text("mapped"))
+        case .offers(let offer) where offer.missing == nil:
+            guard offer.memoryFormats > 0 else {
+                return finding(
+                    "memfd", "memfd", .broken,
+                    "refused: the compositor tells no wl_shm format that the bridge knows"
+                ).advising("Report it to the compositor's makers.").losing("memfds")
+                    .value("path", .text("refused"))
+            }
+            return finding(
+                "memfd", "memfd", .ok, "wl_shm pool over the guest's memfd (no copy of ours)"
+            ).value("path", .text("wl_shm"))
+        default: return unknown("memfd", "memfd")
+        }
+    }
+
+    private static func unknown(_ key: String, _ name: String) -> DoctorFinding {
+        finding(key, name, .missing, "not shown: there is no compositor that can")
+            .advising("See the compositor above, or run with --headless.")
+            .value("path", .text("none"))
+    }
+
+    /// The fence gate knows one rung so far, whatever the host has.
+    private static func fencePath() -> DoctorFinding {
+        let limit = VMLimits().fenceLimit
+        return finding(
+            "fence", "fences", .ok,
+            "held in the loop until they signal, at most \(limit / 1_000_000) ms (--fence-limit)"
+        ).value("path", .text("held in the loop")).value("limit_ns", .number(limit))
+    }
+}
