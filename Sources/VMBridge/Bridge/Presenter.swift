@@ -13,7 +13,7 @@ package enum PresenterEvent: Sendable {
     case bufferRefused(BufferID, Refusal)
     /// The image that a use waited for is there.
     case imported(UseID)
-    /// It will not come.
+    /// It will not come; or a committed frame could not be read and was not shown.
     case importFailed(UseID, Refusal)
     /// The window should become something; to be acknowledged.
     case configured(SurfaceID, ConfigureRecord, serial: UInt32)
@@ -25,6 +25,8 @@ package enum PresenterEvent: Sendable {
     case presented(SurfaceID, FrameSequence, time: UInt64, refresh: UInt32, flags: UInt32)
     /// A committed frame never will.
     case discarded(SurfaceID, FrameSequence)
+    /// This many bytes of a window's buffer were read by us. Importing reads none.
+    case copied(SurfaceID, bytes: UInt64)
     /// The window was asked to close.
     case closeRequested(SurfaceID)
     /// A destroyed window is gone, and with it every hold on its buffers.

@@ -71,6 +71,9 @@ public struct SurfaceCounters: Sendable {
     public var size = Size.zero
     /// How its buffer's pixels got to the consumer.
     public var importPath = "none yet"
+    /// Bytes of its buffers that we read to make something of them ourselves: copies for a compositor
+    /// that cannot import them. 0 when they are imported.
+    public var bytesCopied: UInt64 = 0
 
     mutating func count(_ outcome: UseOutcome) {
         switch outcome {

@@ -376,6 +376,7 @@ package final class VMSession<P: Presenter> {
         case .released(let use):
             if let surface = surface(of: use) { surface.machine.released(use) }
             finish(use, .shown)
+        case .copied(let id, let bytes): with(id) { copied($0, bytes) }
         case .presented(let id, let sequence, let time, let refresh, let flags):
             with(id) { presented($0, sequence, time, refresh, flags) }
         case .discarded(let id, let sequence):
@@ -402,6 +403,14 @@ package final class VMSession<P: Presenter> {
 
     private func with(_ id: SurfaceID, _ body: (SurfaceSession) -> Void) {
         if let surface = surfaces[id.slot] { body(surface) }
+    }
+
+    private func copied(_ surface: SurfaceSession, _ bytes: UInt64) {
+        // Its first buffers may have been imported.
+        if surface.counters.bytesCopied == 0, let frame = surface.machine.current {
+            surface.counters.importPath = presenter.importPath(of: frame.buffer)
+        }
+        surface.counters.bytesCopied += bytes
     }
 
     private func presented(

@@ -114,11 +114,7 @@ public struct SurfaceMachine: Sendable {
     /// The compositor is ready for the next frame.
     public mutating func frameCallback() -> SurfaceActions {
         var actions = SurfaceActions()
-        isCallbackPending = false
-        // A suspended window stays hidden until its state says otherwise.
-        if phase == .hidden, lastConfigure.states & (1 << 9) == 0 { phase = .presenting }
-        commitIfPossible(&actions)
-        askIfOwing(&actions)
+        resume(&actions)
         return actions
     }
 
@@ -261,7 +257,8 @@ public struct SurfaceMachine: Sendable {
         return actions
     }
 
-    /// A waiting frame cannot be shown: its fence failed or its buffer was not imported.
+    /// A frame cannot be shown: its fence failed, its buffer was not imported, or the presenter that it
+    /// was committed to could not read it.
     public mutating func fail(_ use: UseID) -> SurfaceActions {
         var actions = SurfaceActions()
         if let frame = older, frame.use == use {
@@ -273,6 +270,11 @@ public struct SurfaceMachine: Sendable {
         } else if let frame = ready, frame.use == use {
             ready = nil
             skip(frame, .refused, &actions)
+        } else if let frame = current, isCurrentHeld, frame.use == use {
+            // Nothing reached the compositor, so that no frame callback will come for it.
+            isCurrentHeld = false
+            skip(frame, .refused, &actions)
+            resume(&actions)
         }
         return actions
     }
@@ -359,6 +361,15 @@ public struct SurfaceMachine: Sendable {
         owesFrame = false
         phase = .presenting
         actions.append(.commit)
+    }
+
+    /// The next frame may be committed.
+    private mutating func resume(_ actions: inout SurfaceActions) {
+        isCallbackPending = false
+        // A suspended window stays hidden until its state says otherwise.
+        if phase == .hidden, lastConfigure.states & (1 << 9) == 0 { phase = .presenting }
+        commitIfPossible(&actions)
+        askIfOwing(&actions)
     }
 
     private mutating func askIfOwing(_ actions: inout SurfaceActions) {
