@@ -359,7 +359,7 @@ package final class VMSession<P: Presenter> {
         ledger[use].flatMap { surfaces[$0.surface.slot] }
     }
 
-    private func fail(_ use: UseID, _ refusal: Refusal) {
+    private func fail(_ use: UseID, _ refusal: Refusal, wasCommitted: Bool = false) {
         guard let known = ledger[use], let surface = surfaces[known.surface.slot] else { return }
         count(refusal, about: "frame \(known.sequence) of surface", object: surface.key.value)
         feedback.append(
@@ -367,7 +367,8 @@ package final class VMSession<P: Presenter> {
                 RefusedRecord(
                     type: RecordType.frame, object: surface.key.value, sequence: known.sequence,
                     refusal: refusal)))
-        perform(surface.machine.fail(use), surface)
+        perform(
+            wasCommitted ? surface.machine.commitFailed(use) : surface.machine.fail(use), surface)
     }
 
     private func handle(_ event: PresenterEvent) {
@@ -386,6 +387,7 @@ package final class VMSession<P: Presenter> {
                 perform(surface.machine.unblock(use, .importing), surface)
             }
         case .importFailed(let use, let refusal): fail(use, refusal)
+        case .commitFailed(let use, let refusal): fail(use, refusal, wasCommitted: true)
         case .bufferRefused(let id, let refusal): refuse(id, refusal)
         case .configured(let id, let configure, let serial):
             with(id) { perform($0.machine.configured(configure, serial: serial), $0) }

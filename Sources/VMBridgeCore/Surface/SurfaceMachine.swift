@@ -257,8 +257,7 @@ public struct SurfaceMachine: Sendable {
         return actions
     }
 
-    /// A frame cannot be shown: its fence failed, its buffer was not imported, or the presenter that it
-    /// was committed to could not read it.
+    /// A waiting frame cannot be shown: its fence failed or its buffer was not imported.
     public mutating func fail(_ use: UseID) -> SurfaceActions {
         var actions = SurfaceActions()
         if let frame = older, frame.use == use {
@@ -270,12 +269,18 @@ public struct SurfaceMachine: Sendable {
         } else if let frame = ready, frame.use == use {
             ready = nil
             skip(frame, .refused, &actions)
-        } else if let frame = current, isCurrentHeld, frame.use == use {
-            // Nothing reached the compositor, so that no frame callback will come for it.
-            isCurrentHeld = false
-            skip(frame, .refused, &actions)
-            resume(&actions)
         }
+        return actions
+    }
+
+    /// The committed frame never got to the compositor: its buffer could not be read. No frame callback
+    /// will come for it, and what it changed is still to be shown.
+    public mutating func commitFailed(_ use: UseID) -> SurfaceActions {
+        var actions = SurfaceActions()
+        guard let frame = current, isCurrentHeld, frame.use == use else { return actions }
+        isCurrentHeld = false
+        skip(frame, .refused, &actions)
+        resume(&actions)
         return actions
     }
 

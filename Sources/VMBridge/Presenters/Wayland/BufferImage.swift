@@ -31,6 +31,8 @@ final class BufferImage: HotEventTarget {
     var window: WaylandWindow?
     private(set) var wlBuffer: WlBuffer?
     private var params: ZwpLinuxBufferParamsV1?
+    /// Why there is none, when it died of itself.
+    var refusal: Refusal?
     /// Our memory behind it, when the guest's buffer is copied.
     private(set) var own: OwnPixels?
 

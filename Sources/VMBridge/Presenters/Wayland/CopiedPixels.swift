@@ -135,7 +135,8 @@ final class OwnPixels {
     /// Copies what the image lacks; the guest's buffer must be ready to be read.
     ///
     /// - Returns: bytes read of the guest's memory.
-    func update(from guest: GuestPixels, for window: SurfaceID, _ history: DamageHistory) -> UInt64 {
+    func update(from guest: GuestPixels, for window: SurfaceID, _ history: DamageHistory) -> UInt64
+    {
         let last = upToDate.flatMap { $0.window == window ? $0.commit : nil }
         upToDate = (window, history.count)
         var bytes: UInt64 = 0

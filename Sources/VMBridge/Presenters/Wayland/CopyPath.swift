@@ -175,7 +175,7 @@ final class CopyPath {
         return true
     }
 
-    private func fail(_ use: UseID, _ why: Refusal) { books.tell(.importFailed(use, why)) }
+    private func fail(_ use: UseID, _ why: Refusal) { books.tell(.commitFailed(use, why)) }
 
     // MARK: Waiting
 

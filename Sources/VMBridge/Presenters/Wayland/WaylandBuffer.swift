@@ -80,6 +80,7 @@ final class WaylandBuffer {
     /// - Parameter onlyImage: it is not the buffer's fault.
     func refuse(_ image: BufferImage, _ why: Refusal, onlyImage: Bool = false) {
         let use = image.use
+        image.refusal = why
         drop(image)
         if !hasBeenImported, !onlyImage, refusal == nil {
             refusal = why

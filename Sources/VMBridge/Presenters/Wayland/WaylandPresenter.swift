@@ -311,10 +311,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         let image = buffer.makeImage()
         submit(.importImage(image))
         if let refusal = buffer.refusal { return .refused(refusal) }
-        guard image.state != .dead else {
-            return .refused(
-                Refusal(.importFailed, "The bridge has no descriptor left to pass the buffer on."))
-        }
+        if let refusal = image.refusal { return .refused(refusal) }
         return reserve(image, use)
     }
 
@@ -387,12 +384,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
 
     /// Not the buffer's fault: only those who wait for this image are told.
     private func lackDescriptors(_ image: BufferImage, _ buffer: WaylandBuffer) {
-        let use = image.use
-        buffer.drop(image)
-        guard let use else { return }
-        let why = Refusal(
-            .importFailed, "The bridge has no descriptor left to pass the buffer on.")
-        books.tell(.importFailed(use, why))
+        let why = "The bridge has no descriptor left to pass the buffer on."
+        buffer.refuse(image, Refusal(.importFailed, why), onlyImage: true)
     }
 
     // MARK: Windows
