@@ -40,7 +40,7 @@ struct CopyPlanTests {
         let size = Size(width: 5, height: 3)
         let plain = try CopyPlan(layout(.nv12, size), catalog())
         #expect(plain.converted == .nv12 && plain.target == .xrgb8888 && plain.bytes == 60)
-        #expect(plain.path == "copied by damage into wl_shm, converted to XR24")
+        #expect(plain.path == "copied by damage into wl_shm as XR24")
         let clear = try CopyPlan(layout(.abgr8888, size), catalog())
         #expect(clear.converted == .abgr8888 && clear.target == .argb8888 && clear.shmFormat == 0)
     }
@@ -82,6 +82,12 @@ struct CopyPlanTests {
         let area = PixelRect(x: 0, y: 0, width: 20, height: 20)
         #expect(plan.areas(damage([small, large])) == [area])
         #expect(plan.areas(damage([large, small, large])) == [area])
+        // A bar that moves to the right: what it left, it crossed and it covers, once.
+        let bars = (0..<3).map { Rectangle(x: $0 * 4, y: 2, width: 12, height: 30) }
+        #expect(plan.areas(damage(bars)) == [PixelRect(x: 0, y: 2, width: 20, height: 30)])
+        // Two corners are not worth all that lies between them.
+        let corner = Rectangle(x: 30, y: 30, width: 4, height: 4)
+        #expect(plan.areas(damage([small, corner])).count == 2)
         let half = Rectangle(x: 0, y: 0, width: 40, height: 24)
         let other = Rectangle(x: 0, y: 20, width: 40, height: 20)
         #expect(

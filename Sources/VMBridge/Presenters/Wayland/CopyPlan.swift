@@ -64,7 +64,7 @@ struct CopyPlan {
 
     /// The import path, in the words of status.
     var path: String {
-        "copied by damage into wl_shm" + (converted == nil ? "" : ", converted to \(target)")
+        "copied by damage into wl_shm" + (converted == nil ? "" : " as \(target)")
     }
 
     /// Bytes of so many pixels of a row, whole blocks.
@@ -90,6 +90,19 @@ struct CopyPlan {
         return wide.intersection(bounds)
     }
 
+    /// Adds an area; one that overlaps another is joined with it where that copies no more.
+    private static func add(_ area: PixelRect, to areas: inout [PixelRect]) {
+        var area = area
+        while let index = areas.firstIndex(where: {
+            let joined = $0.union(area)
+            return joined.width * joined.height
+                <= $0.width * $0.height + area.width * area.height
+        }) {
+            area = areas.remove(at: index).union(area)
+        }
+        areas.append(area)
+    }
+
     /// The areas to copy for some damage; all of it when the parts together are no less.
     func areas(_ damage: Damage) -> [PixelRect] {
         let whole = PixelRect(
@@ -98,10 +111,7 @@ struct CopyPlan {
         var areas: [PixelRect] = []
         for index in 0..<damage.count {
             guard let area = area(damage[index]) else { continue }
-            // What lies in another one is copied with it.
-            if areas.contains(where: { $0.intersection(area) == area }) { continue }
-            areas.removeAll { $0.intersection(area) == $0 }
-            areas.append(area)
+            Self.add(area, to: &areas)
         }
         let sum = areas.reduce(0) { $0 + $1.width * $1.height }
         return sum >= whole.width * whole.height ? [whole] : areas
