@@ -114,8 +114,12 @@ struct FormatCatalog {
                 ImportableFormat(
                     format: format, modifier: .linear, memory: ImportableFormat.bit(.memfd)))
         }
-        // Last, since they cost a copy: whatever the CPU can read.
-        for format in PixelFormatInfo.known where !has(format, .linear) {
+        // Last, since they cost a copy: whatever the CPU can read; what is converted after what is not.
+        let known = PixelFormatInfo.known.filter { !has($0, .linear) }
+        let same = known.filter {
+            shmFormat($0) != nil && PixelFormatInfo.of($0)?.planes.count == 1
+        }
+        for format in same + known.filter({ !same.contains($0) }) {
             guard let info = PixelFormatInfo.of(format),
                 CopyPlan.canCopy(format, info, shm: { shmFormat($0) != nil })
             else { continue }
