@@ -81,6 +81,10 @@ struct SurfaceFixture {
         SurfaceFixture.words(machine.fail(SurfaceFixture.use(number)))
     }
 
+    mutating func commitFailed(_ number: UInt64) -> String {
+        SurfaceFixture.words(machine.commitFailed(SurfaceFixture.use(number)))
+    }
+
     /// A window with its first configure answered and nothing to show.
     static func configured() -> SurfaceFixture {
         var fixture = SurfaceFixture()

@@ -26,6 +26,7 @@ struct SurfacePropertyTests {
             let actions = world.machine.fail(use)
             world.perform(actions)
             if isWaiting != (actions.count > 0) { world.fail("fail of a waiting frame") }
+        case 34 where world.random.oneIn(3): world.failCommit()
         case 34: if world.random.oneIn(3) { world.refuseFrame() }
         case 35: world.destroyBuffer()
         case 36: if world.random.oneIn(4) { world.lose() }

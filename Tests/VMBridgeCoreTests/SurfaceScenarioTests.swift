@@ -116,6 +116,25 @@ struct SurfaceScenarioTests {
         #expect(it.unblock(1, .importing) == "commit")
     }
 
+    @Test func aCommitThatFailsIsMadeUpForByTheNext() {
+        var it = It.configured()
+        let part = { (x: UInt32) -> Damage in
+            var damage = Damage.none
+            damage.add(Rectangle(x: x, y: 0, width: 1, height: 1))
+            return damage
+        }
+        _ = it.accept(1)
+        _ = it.callback()
+        #expect(it.accept(2, damage: part(2)) == "commit")
+        #expect(it.accept(3, damage: part(3)) == "")
+        #expect(it.commitFailed(1) == "")
+        #expect(it.commitFailed(2) == "end 2 refused, commit")
+        #expect(it.commitFailed(2) == "")
+        let damage = it.machine.current?.damage
+        #expect(it.machine.current?.sequence.value == 3 && damage?.count == 2)
+        #expect(damage?[0].x == 3 && damage?[1].x == 2)
+    }
+
     @Test func hiddenBySilence() {
         var it = It.configured()
         _ = it.accept(1)

@@ -39,7 +39,7 @@ struct SurfaceTableTests {
     enum Event: CaseIterable {
         case map, configure, suspend, callback, silence, tick, released, close, lost, heldTooLong
         case accept, acceptFence, acceptImport, unblockOldest, unblockFence, failOldest, failFence
-        case failReady, refused, destroy, windowGone
+        case failReady, commitFailed, refused, destroy, windowGone
     }
 
     private func fixture(_ start: Start) -> SurfaceFixture {
@@ -95,6 +95,7 @@ struct SurfaceTableTests {
         case .failOldest: return it.fail(1)
         case .failFence: return it.fail(3)
         case .failReady: return it.fail(2)
+        case .commitFailed: return it.commitFailed(1)
         case .refused:
             it.machine.frameWasRefused()
             return ""
@@ -144,6 +145,7 @@ struct SurfaceTableTests {
             .unblockFence: ("end 2 superseded", .presenting),
             .failFence: ("cancel 3, end 3 refused", .presenting),
             .failReady: ("end 2 refused", .presenting),
+            .commitFailed: ("end 1 refused, commit", .presenting),
             .destroy: ("cancel 3, end 3 lost, end 2 lost, destroy window", .closing),
         ],
         .hidden: [
@@ -157,6 +159,7 @@ struct SurfaceTableTests {
             .unblockFence: ("end 2 superseded", .hidden),
             .failFence: ("cancel 3, end 3 refused", .hidden),
             .failReady: ("end 2 refused", .hidden),
+            .commitFailed: ("end 1 refused, commit", .presenting),
             .destroy: ("cancel 3, end 3 lost, end 2 lost, destroy window", .closing),
         ],
         .closing: [
@@ -164,6 +167,7 @@ struct SurfaceTableTests {
             .accept: ("end 9 lost", .closing),
             .acceptFence: ("cancel 9, end 9 lost", .closing),
             .acceptImport: ("cancel 9, end 9 lost", .closing),
+            .commitFailed: ("end 1 refused", .closing),
             .windowGone: ("end 1 shown", .gone),
         ],
         .gone: [
@@ -177,6 +181,7 @@ struct SurfaceTableTests {
             .close: ("tell close", .presenting),
             .lost: ("", .unmapped),
             .accept: ("commit", .presenting),
+            .commitFailed: ("end 1 refused", .presenting),
             .destroy: ("destroy window", .closing),
         ],
         .suspended: [
@@ -187,6 +192,7 @@ struct SurfaceTableTests {
             .lost: ("end 1 lost", .unmapped),
             .accept: ("end 2 superseded", .hidden),
             .failReady: ("end 2 refused", .hidden),
+            .commitFailed: ("end 1 refused", .hidden),
             .destroy: ("end 2 lost, destroy window", .closing),
         ],
         .dormant: [
@@ -201,16 +207,18 @@ struct SurfaceTableTests {
     private let quiet: [Start: Set<Event>] = [
         .unmapped: [
             .configure, .suspend, .callback, .silence, .tick, .released, .close, .lost,
-            .acceptFence, .unblockOldest, .unblockFence, .failFence, .failReady, .refused,
+            .acceptFence, .unblockOldest, .unblockFence, .failFence, .failReady, .commitFailed,
+            .refused,
             .windowGone,
         ],
         .awaitingConfigure: [
             .map, .callback, .silence, .tick, .released, .heldTooLong, .acceptFence, .acceptImport,
-            .unblockOldest, .unblockFence, .failFence, .failReady, .refused, .windowGone,
+            .unblockOldest, .unblockFence, .failFence, .failReady, .commitFailed, .refused,
+            .windowGone,
         ],
         .ready: [
             .map, .callback, .silence, .tick, .released, .heldTooLong, .acceptFence, .acceptImport,
-            .unblockFence, .failFence, .failReady, .refused, .windowGone,
+            .unblockFence, .failFence, .failReady, .commitFailed, .refused, .windowGone,
         ],
         .presenting: [
             .map, .tick, .released, .heldTooLong, .acceptFence, .acceptImport, .unblockOldest,
@@ -227,7 +235,7 @@ struct SurfaceTableTests {
         .gone: [
             .map, .configure, .suspend, .callback, .silence, .tick, .released, .close, .lost,
             .heldTooLong, .unblockOldest, .unblockFence, .failOldest, .failFence, .failReady,
-            .refused, .destroy, .windowGone,
+            .commitFailed, .refused, .destroy, .windowGone,
         ],
         .idle: [
             .map, .callback, .silence, .tick, .released, .heldTooLong, .acceptFence, .acceptImport,
@@ -241,7 +249,7 @@ struct SurfaceTableTests {
         .dormant: [
             .configure, .suspend, .callback, .silence, .tick, .released, .close, .lost,
             .heldTooLong, .unblockOldest, .unblockFence, .failOldest, .failFence, .failReady,
-            .refused, .windowGone,
+            .commitFailed, .refused, .windowGone,
         ],
     ]
 

@@ -57,6 +57,8 @@ struct SurfaceWorld {
     var lastCommitted: UInt64 = 0
     /// Committed and not released, the current one included.
     var held: [UseID] = []
+    /// What the screen showed before the last commit.
+    var before: Picture?
     var screen: Picture?
 
     init(seed: UInt64) {
@@ -257,6 +259,18 @@ struct SurfaceWorld {
         }
     }
 
+    /// The presenter finds that it cannot read what was committed last.
+    mutating func failCommit() {
+        guard isCallbackPending, let before, let current = machine.current, machine.isCurrentHeld,
+            !isWindowLeaving
+        else { return }
+        screen = before
+        self.before = nil
+        isCallbackPending = false
+        held.removeAll { $0 == current.use }
+        perform(machine.commitFailed(current.use))
+    }
+
     mutating func end(_ use: UseID, _ outcome: UseOutcome) {
         guard let entry = live.removeValue(forKey: use) else { return fail("a stale use") }
         if outcome == .shown, !entry.wasCommitted { fail("shown without a commit") }
@@ -290,6 +304,7 @@ struct SurfaceWorld {
         if held.contains(frame.use) { fail("one use held twice") }
         held.append(frame.use)
         isCallbackPending = true
+        before = screen
         show(picture, frame.damage)
     }
 

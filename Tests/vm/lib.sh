@@ -215,7 +215,7 @@ bridge_pid=''
 start_bridge() {
     vm-bridge run --report "$bridge_report" "$@" >"$bridge_log" 2>&1 &
     bridge_pid=$!
-    wait_for 10 bridge_is_up "$(printf '%s\n' "$@" | grep -c '=socket:')" || { cat "$bridge_log" && false; }
+    wait_for 30 bridge_is_up "$(printf '%s\n' "$@" | grep -c '=socket:')" || { cat "$bridge_log" && false; }
 }
 bridge_is_up() { [ "$(grep -c 'the compositor is there' "$bridge_log")" -ge "$1" ]; }
 bridge_runs() { kill -0 "$bridge_pid" 2>/dev/null; }

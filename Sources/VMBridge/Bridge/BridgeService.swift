@@ -40,7 +40,9 @@ public final class BridgeService {
             capture = nil
             running = .wayland(
                 try Bridge(configuration, loop: loop, logger: logger) { vm in
-                    try WaylandPresenter(display: display, vmName: vm, loop: loop, logger: logger)
+                    try WaylandPresenter(
+                        display: display, vmName: vm, loop: loop, logger: logger,
+                        fenceLimit: configuration.limits.fenceLimit)
                 })
         }
         hook = loop.addHook(AfterEachBatch(running))

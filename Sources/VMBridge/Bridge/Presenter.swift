@@ -15,6 +15,8 @@ package enum PresenterEvent: Sendable {
     case imported(UseID)
     /// It will not come.
     case importFailed(UseID, Refusal)
+    /// The buffer of a committed frame could not be read: the consumer did not get it.
+    case commitFailed(UseID, Refusal)
     /// The window should become something; to be acknowledged.
     case configured(SurfaceID, ConfigureRecord, serial: UInt32)
     /// The window is ready for its next frame.

@@ -70,9 +70,10 @@ public struct SurfaceCounters: Sendable {
     public var size = Size.zero
     /// How its buffer's pixels got to the consumer.
     public var importPath = "none yet"
-    /// Bytes of its buffers' pixels that we read ourselves, as presenters tell where they do it: for
-    /// now that is a headless capture's picture, at the end of its surface. No way into a window
-    /// copies any. Pictures that are made when the bridge itself ends come too late to be counted.
+    /// Bytes of its buffers' pixels that we read ourselves, as presenters tell where they do it: copies
+    /// for a compositor that cannot import them, and a headless capture's picture at the end of its
+    /// surface (one made when the bridge itself ends comes too late to be counted). 0 when they are
+    /// imported.
     public var bytesCopied: UInt64 = 0
 
     /// Books a commit; see `SurfaceSession.committed`.

@@ -355,7 +355,7 @@ package final class VMSession<P: Presenter> {
         ledger[use].flatMap { surfaces[$0.surface.slot] }
     }
 
-    private func fail(_ use: UseID, _ refusal: Refusal) {
+    private func fail(_ use: UseID, _ refusal: Refusal, wasCommitted: Bool = false) {
         guard let known = ledger[use], let surface = surfaces[known.surface.slot] else { return }
         count(refusal, about: "frame \(known.sequence) of surface", object: surface.key.value)
         feedback.append(
@@ -363,7 +363,8 @@ package final class VMSession<P: Presenter> {
                 RefusedRecord(
                     type: RecordType.frame, object: surface.key.value, sequence: known.sequence,
                     refusal: refusal)))
-        perform(surface.machine.fail(use), surface)
+        perform(
+            wasCommitted ? surface.machine.commitFailed(use) : surface.machine.fail(use), surface)
     }
 
     private func handle(_ event: PresenterEvent) {
@@ -373,7 +374,7 @@ package final class VMSession<P: Presenter> {
             let surface = surface(of: use)
             surface?.machine.released(use)
             finish(use, .shown, surface)
-        case .copied(let id, let bytes): with(id) { $0.counters.bytesCopied += bytes }
+        case .copied(let id, let bytes): with(id) { copied($0, bytes) }
         case .presented(let id, let sequence, let time, let refresh, let flags):
             with(id) { presented($0, sequence, time, refresh, flags) }
         case .discarded(let id, let sequence):
@@ -383,6 +384,7 @@ package final class VMSession<P: Presenter> {
                 perform(surface.machine.unblock(use, .importing), surface)
             }
         case .importFailed(let use, let refusal): fail(use, refusal)
+        case .commitFailed(let use, let refusal): fail(use, refusal, wasCommitted: true)
         case .bufferRefused(let id, let refusal): refuse(id, refusal)
         case .configured(let id, let configure, let serial):
             with(id) { perform($0.machine.configured(configure, serial: serial), $0) }
@@ -400,6 +402,14 @@ package final class VMSession<P: Presenter> {
 
     private func with(_ id: SurfaceID, _ body: (SurfaceSession) -> Void) {
         if let surface = surfaces[id.slot] { body(surface) }
+    }
+
+    private func copied(_ surface: SurfaceSession, _ bytes: UInt64) {
+        // Its first buffers may have been imported.
+        if surface.counters.bytesCopied == 0, let frame = surface.machine.current {
+            surface.counters.importPath = presenter.importPath(of: frame.buffer)
+        }
+        surface.counters.bytesCopied += bytes
     }
 
     private func presented(

@@ -36,7 +36,7 @@ package enum StatusReport {
                 rounded(counters.framesPerSecond),
                 milliseconds(counters.latency.mean) + ", "
                     + milliseconds(counters.latency.percentile(0.99)),
-                counters.importPath, counters.syncPath,
+                importPath(counters), counters.syncPath,
             ])
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
@@ -101,6 +101,13 @@ package enum StatusReport {
         object.add("latency_p50_ns", counters.latency.percentile(0.5))
         object.add("latency_p99_ns", counters.latency.percentile(0.99))
         return object
+    }
+
+    /// The import path, and what it costs when it costs a copy.
+    private static func importPath(_ counters: SurfaceCounters) -> String {
+        guard counters.bytesCopied > 0, counters.shown > 0 else { return counters.importPath }
+        return
+            "\(counters.importPath) (\(counters.bytesCopied / counters.shown) bytes a frame on average)"
     }
 
     private static func mebibytes(_ bytes: UInt64) -> String {

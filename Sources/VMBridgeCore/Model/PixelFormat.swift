@@ -92,6 +92,9 @@ public struct PixelFormatInfo: Sendable {
 
     /// What is known of a fourcc; nil for one this program does not know.
     public static func of(_ format: FourCC) -> PixelFormatInfo? { table[format.rawValue] }
+
+    /// Every format that is known, by number.
+    public static let known: [FourCC] = table.keys.sorted().map(FourCC.init)
 }
 
 /// One plane of a buffer as a producer describes it.

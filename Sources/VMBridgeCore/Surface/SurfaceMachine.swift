@@ -114,11 +114,7 @@ public struct SurfaceMachine: Sendable {
     /// The compositor is ready for the next frame.
     public mutating func frameCallback() -> SurfaceActions {
         var actions = SurfaceActions()
-        isCallbackPending = false
-        // A suspended window stays hidden until its state says otherwise.
-        if phase == .hidden, lastConfigure.states & (1 << 9) == 0 { phase = .presenting }
-        commitIfPossible(&actions)
-        askIfOwing(&actions)
+        resume(&actions)
         return actions
     }
 
@@ -277,6 +273,17 @@ public struct SurfaceMachine: Sendable {
         return actions
     }
 
+    /// The committed frame never got to the compositor: its buffer could not be read. No frame callback
+    /// will come for it, and what it changed is still to be shown.
+    public mutating func commitFailed(_ use: UseID) -> SurfaceActions {
+        var actions = SurfaceActions()
+        guard let frame = current, isCurrentHeld, frame.use == use else { return actions }
+        isCurrentHeld = false
+        skip(frame, .refused, &actions)
+        resume(&actions)
+        return actions
+    }
+
     /// A frame of this surface was refused before it came here: what it changed is not known.
     public mutating func frameWasRefused() {
         skipped = .whole
@@ -359,6 +366,15 @@ public struct SurfaceMachine: Sendable {
         owesFrame = false
         phase = .presenting
         actions.append(.commit)
+    }
+
+    /// The next frame may be committed.
+    private mutating func resume(_ actions: inout SurfaceActions) {
+        isCallbackPending = false
+        // A suspended window stays hidden until its state says otherwise.
+        if phase == .hidden, lastConfigure.states & (1 << 9) == 0 { phase = .presenting }
+        commitIfPossible(&actions)
+        askIfOwing(&actions)
     }
 
     private mutating func askIfOwing(_ actions: inout SurfaceActions) {

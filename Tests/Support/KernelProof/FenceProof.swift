@@ -74,6 +74,19 @@ func proveFences(_ proof: Proof) throws {
         try carrier.card.signal(fence: reader)
         return try isRight && forWriting.status == .signalled
     }
+    proof.expect("a dma-buf is busy for reading by a writer's fence, until it signals") {
+        let access = LinuxBufferAccess()
+        let writer = try carrier.card.attachFence(handle: carrier.handle, writing: true)
+        let isBusy = access.isBusy(carrier.dmaBuf.number)
+        try carrier.card.signal(fence: writer)
+        return isBusy && !access.isBusy(carrier.dmaBuf.number)
+    }
+    proof.expect("a dma-buf is not busy for reading by a reader's fence") {
+        let reader = try carrier.card.attachFence(handle: carrier.handle, writing: false)
+        let isBusy = LinuxBufferAccess().isBusy(carrier.dmaBuf.number)
+        try carrier.card.signal(fence: reader)
+        return !isBusy
+    }
     proof.expect("an eventfd is no sync_file, also when it can be read") {
         let event = OwnedDescriptor(owning: vmb_eventfd(1))
         return try probe.facts(of: event.number).kind == .other(.anonymous)

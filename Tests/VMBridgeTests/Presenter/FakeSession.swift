@@ -41,12 +41,16 @@ final class FakeSession {
 
     init(
         _ globals: [(interface: String, version: UInt32)] = FakeSession.usual,
-        isThere: Bool = true, limits: VMLimits = VMLimits()
+        isThere: Bool = true, limits: VMLimits = VMLimits(),
+        access: any BufferAccess = LinuxBufferAccess()
     ) throws {
         self.globals = globals
         self.isThere = isThere
         made = try LiveSession("fake", limits: limits) { loop, logger in
-            try WaylandPresenter(vmName: "fake", loop: loop, logger: logger) {
+            try WaylandPresenter(
+                vmName: "fake", loop: loop, logger: logger, fenceLimit: limits.fenceLimit,
+                access: access
+            ) {
                 [unowned self] () throws(WaylandConnectError) in try self.connect()
             }
         }
@@ -167,10 +171,11 @@ final class FakeSession {
 
     /// A dma-buf in the books; really an empty memfd, since the fake compositor looks at none.
     func addDmabuf(
-        _ index: UInt32, size: Size = Size(width: 4, height: 4), isBottomUp: Bool = false
+        _ index: UInt32, size: Size = Size(width: 4, height: 4), isBottomUp: Bool = false,
+        modifier: Modifier = .linear
     ) throws -> BufferID {
         let layout = BufferLayout(
-            size: size, format: .xrgb8888, modifier: .linear, memory: .dmaBuf,
+            size: size, format: .xrgb8888, modifier: modifier, memory: .dmaBuf,
             isBottomUp: isBottomUp,
             planes: [PlaneLayout(descriptor: 0, offset: 0, stride: size.width * 4)])
         var bundle = DescriptorBundle()

@@ -143,8 +143,14 @@ struct FrameViewTests {
         }
         let changed5 = catalog.rebuild()
         #expect(changed5)
-        #expect(catalog.entries.map(\.format) == [.argb8888, .xrgb8888, .xbgr8888])
-        #expect(catalog.entries.allSatisfy { $0.memory == 2 && $0.modifier == .linear })
+        #expect(catalog.entries.prefix(3).map(\.format) == [.argb8888, .xrgb8888, .xbgr8888])
+        #expect(catalog.entries.prefix(3).allSatisfy { $0.memory == 2 })
+        // Then what is copied, without a conversion where that can be.
+        let copied = catalog.entries.dropFirst(3)
+        #expect(copied.prefix(3).map(\.format) == [.xbgr8888, .argb8888, .xrgb8888])
+        #expect(copied.count == PixelFormat.allCases.count)
+        #expect(copied.allSatisfy { $0.memory == 1 })
+        #expect(catalog.entries.allSatisfy { $0.modifier == .linear })
         #expect(catalog.shmFormat(.argb8888) == 0)
         #expect(catalog.shmFormat(.xrgb8888) == 1)
         #expect(catalog.shmFormat(.abgr8888) == nil)

@@ -43,10 +43,11 @@ struct ImportTests {
         presenter.shutDown()
     }
 
-    @Test func aFailedImportRefusesTheBufferAndTheUse() throws {
+    @Test func aFailedImportThatCannotBeCopiedRefusesTheBufferAndTheUse() throws {
+        // A fifo stands in for a dma-buf that the CPU cannot map.
         let fake = try FakeSession()
         let presenter = fake.live.presenter
-        let buffer = try fake.addDmabuf(0)
+        let buffer = try addUnmappable(fake)
         #expect(word(presenter.reserveImage(use(0), of: buffer)) == "pending")
         _ = try fake.talk()
         fake.answerImport(false)
@@ -58,9 +59,24 @@ struct ImportTests {
             return
         }
         #expect(why.reason == .importFailed)
+        #expect(why.sentence.contains("would not import"))
+        #expect(why.sentence.contains("cannot be copied either: the CPU cannot read it"))
         #expect(word(presenter.reserveImage(use(1), of: buffer)) == "refused import_failed")
         #expect(presenter.importPath(of: buffer).hasPrefix("none: "))
         presenter.shutDown()
+    }
+
+    private func addUnmappable(_ fake: FakeSession) throws -> BufferID {
+        let layout = BufferLayout(
+            size: Size(width: 4, height: 4), format: .xrgb8888, modifier: .linear, memory: .dmaBuf,
+            planes: [PlaneLayout(descriptor: 0, offset: 0, stride: 16)])
+        let pipe = try Pipe()
+        var bundle = DescriptorBundle()
+        _ = bundle.append(pipe.reading.duplicate())
+        let id = BufferID(SlotIndex(index: 0, generation: 0))
+        fake.live.presenter.addBuffer(
+            id, BufferMemory(layout: layout, bytes: 64, from: &bundle, 0..<1))
+        return id
     }
 
     @Test func answersForWhatIsGoneAreClearedAway() throws {
@@ -121,15 +137,16 @@ struct ImportTests {
         presenter.shutDown()
     }
 
-    @Test func withoutLinuxDmabufADmabufIsRefusedInWords() throws {
+    @Test func whatCanBeNeitherImportedNorCopiedIsRefusedInWords() throws {
         let fake = try FakeSession(FakeSession.usual.filter { !$0.interface.hasPrefix("zwp") })
-        let buffer = try fake.addDmabuf(0)
+        let buffer = try fake.addDmabuf(0, modifier: Modifier(77))
         guard case .refused(let why) = fake.live.presenter.reserveImage(use(0), of: buffer) else {
             Issue.record("not refused")
             return
         }
         #expect(why.reason == .importFailed)
         #expect(why.sentence.contains("no linux-dmabuf"))
+        #expect(why.sentence.contains("only LINEAR buffers can, not 0x4d"))
         #expect(fake.live.presenter.importPath(of: buffer).contains("no linux-dmabuf"))
         fake.live.session.shutDown()
     }
@@ -147,11 +164,11 @@ struct ImportTests {
         var globals = FakeSession.usual.filter { !$0.interface.hasPrefix("zwp_linux") }
         globals.append(("zwp_linux_dmabuf_v1", 5))
         let fake = try FakeSession(globals)
-        #expect(fake.live.presenter.formats.allSatisfy { $0.memory == 2 })
+        #expect(offered(fake) == ["memfd AR24 LINEAR", "memfd XR24 LINEAR"])
         try tell(fake, rows: [(FourCC.xrgb8888.rawValue, 0), (FourCC.argb8888.rawValue, 77)])
         try fake.settle()
         #expect(
-            fake.live.presenter.formats.filter { $0.memory == 1 } == [
+            Array(fake.live.presenter.formats.prefix(2)) == [
                 ImportableFormat(
                     format: .argb8888, modifier: Modifier(77), memory: 1, device: 0x0102),
                 ImportableFormat(format: .xrgb8888, modifier: .linear, memory: 1, device: 0x0102),
@@ -164,8 +181,19 @@ struct ImportTests {
         // A table that is shorter than it is said to be is not read.
         try tell(fake, rows: [(FourCC.xrgb8888.rawValue, 0)], saidSize: 1 << 16)
         try fake.settle()
-        #expect(fake.live.presenter.formats.allSatisfy { $0.memory == 2 })
+        #expect(offered(fake) == ["memfd AR24 LINEAR", "memfd XR24 LINEAR"])
         fake.live.session.shutDown()
+    }
+
+    /// What is offered without a copy.
+    private func offered(_ fake: FakeSession) -> [String] {
+        let formats = fake.live.presenter.formats
+        // What is copied comes last, and only LINEAR can be.
+        let copied = formats.drop { $0.memory == 2 || $0.device != 0 }
+        #expect(copied.allSatisfy { $0.memory == 1 && $0.modifier == .linear } && copied.count > 9)
+        return formats.dropLast(copied.count).map {
+            "\($0.memory == 1 ? "dma-buf" : "memfd") \($0.format) \($0.modifier)"
+        }
     }
 
     private func tell(

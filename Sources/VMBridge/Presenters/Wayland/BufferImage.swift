@@ -31,6 +31,10 @@ final class BufferImage: HotEventTarget {
     var window: WaylandWindow?
     private(set) var wlBuffer: WlBuffer?
     private var params: ZwpLinuxBufferParamsV1?
+    /// Why there is none, when it died of itself.
+    var refusal: Refusal?
+    /// Our memory behind it, when the guest's buffer is copied.
+    private(set) var own: OwnPixels?
 
     init(_ buffer: WaylandBuffer, _ books: PresenterBooks) {
         self.buffer = buffer
@@ -45,6 +49,18 @@ final class BufferImage: HotEventTarget {
         made.setTarget(self)
         wlBuffer = made
         becomeAvailable()
+    }
+
+    /// Takes the object that wl_shm has made over memory of ours.
+    func took(_ made: WlBuffer, over own: OwnPixels) {
+        self.own = own
+        took(made)
+    }
+
+    /// Is to be sent again, in another way.
+    func queueAnew() {
+        state = .queued
+        books.later(.importImage(self))
     }
 
     /// Waits for linux-dmabuf's answer.
@@ -67,7 +83,9 @@ final class BufferImage: HotEventTarget {
     func letGo() {
         use = nil
         switch state {
-        case .reserved: state = .idle
+        case .reserved:
+            state = .idle
+            window = nil
         case .committed:
             state = .orphan
             window = nil
@@ -84,6 +102,7 @@ final class BufferImage: HotEventTarget {
             books.later(.destroyBuffer(wlBuffer))
         }
         wlBuffer = nil
+        own = nil
         window = nil
         state = .dead
         buffer = nil

@@ -1,7 +1,8 @@
 import VMBridgeCore
 
-/// What a compositor says that it can import: linux-dmabuf pairs in its order of preference, and
-/// wl_shm formats. Pure; the feedback object's events are applied as a whole at `done`.
+/// What a compositor says that it can import: linux-dmabuf pairs in its order of preference, wl_shm
+/// formats, and what can be copied into those. Pure; the feedback object's events are applied as a
+/// whole at `done`.
 struct FormatCatalog {
     /// One row of the format table: 16 bytes on the wire.
     struct Pair: Hashable {
@@ -112,6 +113,19 @@ struct FormatCatalog {
             append(
                 ImportableFormat(
                     format: format, modifier: .linear, memory: ImportableFormat.bit(.memfd)))
+        }
+        // Last, since they cost a copy: whatever the CPU can read; what is converted after what is not.
+        let known = PixelFormatInfo.known.filter { !has($0, .linear) }
+        let same = known.filter {
+            shmFormat($0) != nil && PixelFormatInfo.of($0)?.planes.count == 1
+        }
+        for format in same + known.filter({ !same.contains($0) }) {
+            guard let info = PixelFormatInfo.of(format),
+                CopyPlan.canCopy(format, info, shm: { shmFormat($0) != nil })
+            else { continue }
+            append(
+                ImportableFormat(
+                    format: format, modifier: .linear, memory: ImportableFormat.bit(.dmaBuf)))
         }
         return entries != former
     }

@@ -43,8 +43,13 @@ final class PresenterBooks {
     private var ping: UInt32?
 
     /// What the log was told already, whatever compositor comes next.
-    var hasToldOfMissingDmabuf = false
+    var hasToldOfCopying = false
     var hasToldOfMissingViewporter = false
+
+    /// Bytes of the guest's buffers, which the session's ledger bounds.
+    var bufferBytes: UInt64 = 0
+    /// Bytes of our own memory that copies of them take.
+    var copyBytes: UInt64 = 0
 
     /// For the log.
     let vmName: String

@@ -16,6 +16,10 @@ final class WaylandBuffer {
     /// Why it cannot be imported into the present compositor.
     private(set) var refusal: Refusal?
     private var hasBeenImported = false
+    /// Why linux-dmabuf does not show it, a sentence: it is copied instead, or refused.
+    var whyNotImported: String?
+    /// How it is copied, once it is.
+    var copy: (plan: CopyPlan, guest: GuestPixels)?
     /// Over the memfd, for all its images.
     private var pool: WlShmPool?
     /// No pixel of it is translucent.
@@ -32,7 +36,9 @@ final class WaylandBuffer {
 
     /// Descriptors that one import passes.
     var descriptorsPerImport: Int {
-        layout.memory == .dmaBuf ? layout.planes.count : pool == nil ? 1 : 0
+        // Our own memory's, when it is copied.
+        if whyNotImported != nil { return 1 }
+        return layout.memory == .dmaBuf ? layout.planes.count : pool == nil ? 1 : 0
     }
 
     /// An image that nobody has, or one on its way that nobody waits for; nil when there is none.
@@ -62,21 +68,21 @@ final class WaylandBuffer {
     /// The compositor took it.
     func imported() { hasBeenImported = true }
 
-    /// The compositor does not take it: whoever waits is told.
+    /// linux-dmabuf does not take it: the next way is tried.
     func failed(_ image: BufferImage) {
-        refuse(
-            image,
-            Refusal(
-                .importFailed,
-                "The compositor would not import the dma-buf, \(layout.format) with modifier \(layout.modifier)."
-            ))
+        whyNotImported =
+            "The compositor would not import the dma-buf, \(layout.format) with modifier \(layout.modifier)."
+        image.queueAnew()
     }
 
     /// An image cannot be had: whoever waits is told, and the buffer is refused if it never worked.
-    func refuse(_ image: BufferImage, _ why: Refusal) {
+    ///
+    /// - Parameter onlyImage: it is not the buffer's fault.
+    func refuse(_ image: BufferImage, _ why: Refusal, onlyImage: Bool = false) {
         let use = image.use
+        image.refusal = why
         drop(image)
-        if !hasBeenImported, refusal == nil {
+        if !hasBeenImported, !onlyImage, refusal == nil {
             refusal = why
             books.tell(.bufferRefused(id, why))
         }
@@ -100,6 +106,8 @@ final class WaylandBuffer {
         for image in images { image.tearDown() }
         dropImages()
         refusal = nil
+        whyNotImported = nil
+        copy = nil
         hasBeenImported = false
     }
 

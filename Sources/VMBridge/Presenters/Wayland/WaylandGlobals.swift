@@ -117,12 +117,6 @@ final class WaylandGlobals {
     func complete() {
         isComplete = true
         _ = catalog.rebuild()
-        if dmabuf == nil, !books.hasToldOfMissingDmabuf {
-            books.hasToldOfMissingDmabuf = true
-            logger.notice(
-                "\(books.vmName): the compositor has no linux-dmabuf of version 3 or later: dma-bufs are refused, memfds are shown"
-            )
-        }
     }
 
     /// A frame wants to be cropped or scaled and cannot be.

@@ -22,6 +22,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     private let logger: Logger
     private var machine = CompositorMachine()
     private let books: PresenterBooks
+    private let copies: CopyPath
     private var connection: WaylandConnection?
     private var registry: WaylandRegistry?
     private var globals: WaylandGlobals?
@@ -47,12 +48,14 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     ///   - vmName: the VM's name, for the log.
     ///   - loop: on which everything happens.
     ///   - logger: for what cannot be told to the session.
+    ///   - fenceLimit: how long a dma-buf may stay busy that is to be copied, nanoseconds.
     /// - Throws: when no compositor can ever be found that way. One that is merely not there yet is
     ///   waited for.
     package convenience init(
-        display: String?, vmName: String, loop: EventLoop, logger: Logger
+        display: String?, vmName: String, loop: EventLoop, logger: Logger,
+        fenceLimit: UInt64 = VMLimits().fenceLimit
     ) throws(WaylandConnectError) {
-        try self.init(vmName: vmName, loop: loop, logger: logger) {
+        try self.init(vmName: vmName, loop: loop, logger: logger, fenceLimit: fenceLimit) {
             () throws(WaylandConnectError) in try WaylandConnection.connect(name: display)
         }
     }
@@ -60,10 +63,12 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     /// The same with another way to a connection.
     init(
         vmName: String, loop: EventLoop, logger: Logger,
+        fenceLimit: UInt64 = VMLimits().fenceLimit, access: any BufferAccess = LinuxBufferAccess(),
         open: @escaping () throws(WaylandConnectError) -> WaylandConnection
     ) throws(WaylandConnectError) {
         self.open = open
         books = PresenterBooks(vmName: vmName)
+        copies = CopyPath(books, loop, logger, access, limit: fenceLimit)
         self.vmName = vmName
         self.loop = loop
         self.logger = logger
@@ -201,6 +206,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     }
 
     private func tearDown() {
+        copies.cancelAll()
         for window in windows.objects { window.tearDown() }
         windows.removeAll()
         for window in books.closing { window.tearDown() }
@@ -245,6 +251,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         if let hook { loop.remove(hook) }
         timer = nil
         hook = nil
+        copies.cancelAll()
         buffers.removeAll()
         books.forgetEvents()
     }
@@ -275,12 +282,16 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     package func addBuffer(_ id: BufferID, _ memory: BufferMemory) {
         let buffer = WaylandBuffer(id, memory, books)
         buffers.set(id.slot, buffer)
+        books.bufferBytes += memory.bytes
         guard isReady else { return }
         submit(.importImage(buffer.makeImage()))
     }
 
     package func forgetBuffer(_ id: BufferID) {
-        buffers[id.slot]?.dropImages()
+        if let buffer = buffers[id.slot] {
+            buffer.dropImages()
+            books.bufferBytes -= buffer.memory.bytes
+        }
         buffers.remove(id.slot)
         drain()
     }
@@ -304,10 +315,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         let image = buffer.makeImage()
         submit(.importImage(image))
         if let refusal = buffer.refusal { return .refused(refusal) }
-        guard image.state != .dead else {
-            return .refused(
-                Refusal(.importFailed, "The bridge has no descriptor left to pass the buffer on."))
-        }
+        if let refusal = image.refusal { return .refused(refusal) }
         return reserve(image, use)
     }
 
@@ -322,12 +330,14 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     package func cancelImage(_ use: UseID) {
         guard let image = books.images[use.slot] else { return }
         books.images.remove(use.slot)
+        copies.cancel(use)
         image.letGo()
     }
 
     package func importPath(of buffer: BufferID) -> String {
         guard let buffer = buffers[buffer.slot] else { return "none: the buffer is gone" }
         if let refusal = buffer.refusal { return "none: \(refusal.sentence)" }
+        if let copy = buffer.copy { return copy.plan.path }
         return switch buffer.layout.memory {
         case .memfd: "wl_shm pool over the guest's memfd (no copy of ours)"
         case .dmaBuf: "linux-dmabuf (zero copy)"
@@ -349,35 +359,37 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
             guard buffer.canPassDescriptors else { return lackDescriptors(image, buffer) }
             buffer.share(image, globals.shm, format: format)
         case .dmaBuf:
-            guard let dmabuf = globals.dmabuf else {
-                return buffer.refuse(
-                    image,
-                    Refusal(
-                        .importFailed,
-                        "The compositor has no linux-dmabuf (version 3 or later), so no dma-buf can be shown: use a memfd."
-                    ))
+            if buffer.whyNotImported == nil {
+                buffer.whyNotImported = Self.obstacle(layout, globals)
             }
-            guard globals.catalog.has(layout.format, layout.modifier) else {
-                return buffer.refuse(
-                    image,
-                    Refusal(
-                        .importFailed,
-                        "The compositor imports no \(layout.format) with modifier \(layout.modifier)."
-                    ))
+            if let why = buffer.whyNotImported {
+                if !copies.importCopy(image, buffer, globals, because: why) {
+                    lackDescriptors(image, buffer)
+                }
+                return
             }
+            guard let dmabuf = globals.dmabuf else { return }
             guard buffer.canPassDescriptors else { return lackDescriptors(image, buffer) }
             buffer.importDmabuf(image, dmabuf)
         }
     }
 
+    /// Why linux-dmabuf need not be asked, a sentence; nil when it is to be.
+    private static func obstacle(_ layout: BufferLayout, _ globals: WaylandGlobals) -> String? {
+        guard globals.dmabuf != nil else {
+            return "The compositor has no linux-dmabuf (version 3 or later)."
+        }
+        guard globals.catalog.has(layout.format, layout.modifier) else {
+            return
+                "The compositor imports no \(layout.format) with modifier \(layout.modifier)."
+        }
+        return nil
+    }
+
     /// Not the buffer's fault: only those who wait for this image are told.
     private func lackDescriptors(_ image: BufferImage, _ buffer: WaylandBuffer) {
-        let use = image.use
-        buffer.drop(image)
-        guard let use else { return }
-        let why = Refusal(
-            .importFailed, "The bridge has no descriptor left to pass the buffer on.")
-        books.tell(.importFailed(use, why))
+        let why = "The bridge has no descriptor left to pass the buffer on."
+        buffer.refuse(image, Refusal(.importFailed, why), onlyImage: true)
     }
 
     // MARK: Windows
@@ -406,6 +418,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         guard let window = windows[id.slot], let image = books.images[frame.use.slot] else {
             return
         }
+        window.history?.commit(frame.damage)
+        if image.own != nil, !copies.update(image, for: frame, window) { return }
         window.wantCommit(frame, image)
         submit(window)
     }
@@ -419,6 +433,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     package func destroyWindow(_ id: SurfaceID) {
         guard let window = windows[id.slot] else { return }
         windows.remove(id.slot)
+        copies.cancel(window)
         books.close(window)
         window.wantDestroy()
         submit(window)

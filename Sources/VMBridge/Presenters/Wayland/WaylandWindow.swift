@@ -53,6 +53,8 @@ final class WaylandWindow: HotEventTarget {
     private var hasContent = false
     /// Something was told that takes effect with a commit only.
     private var needsStateCommit = false
+    /// What its commits changed; kept from the first one that copies.
+    var history: DamageHistory?
     // What the compositor was told last.
     private var view: FrameView?
     private var opaque = WaylandWindow.nothing

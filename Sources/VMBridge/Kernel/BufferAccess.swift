@@ -1,0 +1,43 @@
+import Descriptors
+import Glibc
+
+/// What reading a dma-buf with the CPU asks of the kernel, without ever waiting. Tests put something
+/// else in its place, since a memfd that stands in for a dma-buf knows none of it.
+package protocol BufferAccess {
+    /// Whether somebody still writes into it, by its implicit fences: beginning to read would wait.
+    func isBusy(_ dmaBuf: Int32) -> Bool
+    /// What becomes readable when it is no longer busy; the caller's own.
+    func watchable(_ dmaBuf: Int32) -> OwnedDescriptor
+    /// Begins to read; only what is not busy.
+    func begin(_ dmaBuf: Int32) throws(KernelError)
+    /// Has read.
+    func end(_ dmaBuf: Int32)
+}
+
+/// The running kernel: a dma-buf polls readable once its writers' fences have signalled
+/// (Documentation/driver-api/dma-buf.rst, "Implicit Fence Poll Support").
+package struct LinuxBufferAccess: BufferAccess {
+    package init() {}
+
+    package func isBusy(_ dmaBuf: Int32) -> Bool {
+        var state = pollfd(fd: dmaBuf, events: Int16(POLLIN), revents: 0)
+        return poll(&state, 1, 0) == 0
+    }
+
+    /// A duplicate: planes may share a descriptor, and the loop watches each number once.
+    package func watchable(_ dmaBuf: Int32) -> OwnedDescriptor {
+        let lent = OwnedDescriptor(owning: dmaBuf)
+        let own = lent.duplicate()
+        _ = lent.release()
+        return own
+    }
+
+    package func begin(_ dmaBuf: Int32) throws(KernelError) {
+        try LinuxKernelBuffers().synchronize(dmaBuf: dmaBuf, .begin(.read))
+    }
+
+    package func end(_ dmaBuf: Int32) {
+        // The end of reading waits for nothing; when it fails, the buffer is no worse for it.
+        try? LinuxKernelBuffers().synchronize(dmaBuf: dmaBuf, .end(.read))
+    }
+}
