@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build release test check vm-smoke vm-shell bench clean
+.PHONY: help demo build release test check vm-smoke vm-test vm-shell bench clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
@@ -27,7 +27,12 @@ check: ## layout, imports between targets, unsafe code, scripts
 	@tools/setup build test
 	@tools/check
 
-vm-smoke: release ## real dma-bufs and fences through the program into weston 14, in the test machine
+vm-smoke: release ## the main job in the test machine: real dma-bufs and fences into weston 14
+	@Tests/vm/build-tools
+	@Tests/vm/prepare
+	@Tests/vm/run smoke
+
+vm-test: release ## every test of the test machine
 	@Tests/vm/run-all
 
 vm-shell: ## a shell in the test machine, with the programs of out/release in /share/bin

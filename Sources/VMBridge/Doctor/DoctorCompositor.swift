@@ -100,23 +100,24 @@ extension Doctor {
         }
         guard let version = offer.versions[interface] else {
             return finding(
-                .missing, "not offered: dma-bufs cannot be shown, guests must use memfds"
+                .missing, "not offered: dma-bufs are copied by damage, memfds are not"
             ).advising(
                 "Start the compositor with a GL or Vulkan renderer, or let guests send memfds."
-            ).losing("dma-bufs")
+            ).losing("zero copy of dma-bufs")
         }
         guard offer.takesDMABufs else {
             return finding(
                 .missing,
-                "version \(version) tells no modifiers, 3 is needed: dma-bufs cannot be shown, guests must use memfds"
-            ).advising("Use a newer compositor, or let guests send memfds.").losing("dma-bufs")
+                "version \(version) tells no modifiers, 3 is needed: dma-bufs are copied by damage, memfds are not"
+            ).advising("Use a newer compositor, or let guests send memfds.").losing(
+                "zero copy of dma-bufs")
         }
         guard offer.pairs > 0 else {
             return finding(
                 .broken,
-                "version \(version), but no format that the bridge knows: dma-bufs cannot be shown, guests must use memfds"
+                "version \(version), but no format that the bridge knows: dma-bufs are copied by damage, memfds are not"
             ).advising("Check the compositor's renderer, or let guests send memfds.")
-                .losing("dma-bufs")
+                .losing("zero copy of dma-bufs")
         }
         let reach = "\(count(offer.formats, "format")), \(count(offer.modifiers, "modifier"))"
         let device =

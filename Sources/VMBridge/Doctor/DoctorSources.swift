@@ -22,11 +22,17 @@ extension Doctor {
                 return finding("dma-buf", "dma-buf", .ok, "linux-dmabuf (zero copy)")
                     .value("path", .text("linux-dmabuf"))
             }
+            guard offer.memoryFormats > 0 else {
+                return finding(
+                    "dma-buf", "dma-buf", .missing,
+                    "refused with import_failed: neither imported nor copied"
+                ).advising("See linux-dmabuf and wl_shm above.")
+                    .losing("dma-bufs").value("path", .text("refused"))
+            }
             return finding(
-                "dma-buf", "dma-buf", .missing,
-                "refused with import_failed: the compositor cannot show dma-bufs"
+                "dma-buf", "dma-buf", .note, "copied by damage into wl_shm: costs time a frame"
             ).advising("Let producers send sealed memfds, or see linux-dmabuf above.")
-                .losing("dma-bufs").value("path", .text("refused"))
+                .losing("zero copy of dma-bufs").value("path", .text("copied"))
         default: return unknown("dma-buf", "dma-buf")
         }
     }

@@ -348,14 +348,14 @@ enum DoctorHosts {
             "compositor.zwp_linux_dmabuf_v1", .ok, "does not say which device",
             compositor { $0.mainDevice = nil }),
         Case(
-            "compositor.zwp_linux_dmabuf_v1", .missing, "guests must use memfds", "GL or Vulkan",
-            loss: "dma-bufs", compositor { withoutDMABufs(&$0, nil) }),
+            "compositor.zwp_linux_dmabuf_v1", .missing, "copied by damage", "GL or Vulkan",
+            loss: "zero copy of dma-bufs", compositor { withoutDMABufs(&$0, nil) }),
         Case(
             "compositor.zwp_linux_dmabuf_v1", .missing, "version 2 tells no modifiers", "newer",
-            loss: "dma-bufs", compositor { withoutDMABufs(&$0, 2) }),
+            loss: "zero copy of dma-bufs", compositor { withoutDMABufs(&$0, 2) }),
         Case(
             "compositor.zwp_linux_dmabuf_v1", .broken, "no format", "renderer",
-            loss: "dma-bufs", compositor { $0.pairs = 0 }),
+            loss: "zero copy of dma-bufs", compositor { $0.pairs = 0 }),
         Case(
             "compositor.wp_viewporter", .note, "whole and unscaled", "viewporter",
             loss: "cropping and scaling", compositor { $0.versions["wp_viewporter"] = nil }),
@@ -411,8 +411,8 @@ enum DoctorHosts {
         Case("sources.socket.dma-buf", .ok, "captures", host { headless(&$0) }),
         Case("sources.socket.memfd", .ok, "captures", host { headless(&$0) }),
         Case(
-            "sources.socket.dma-buf", .missing, "import_failed", "memfds", loss: "dma-bufs",
-            compositor { withoutDMABufs(&$0, nil) }),
+            "sources.socket.dma-buf", .note, "copied by damage", "memfds",
+            loss: "zero copy of dma-bufs", compositor { withoutDMABufs(&$0, nil) }),
         Case(
             "sources.socket.memfd", .broken, "no wl_shm format", "Report", loss: "memfds",
             compositor { $0.memoryFormats = 0 }),

@@ -66,9 +66,13 @@ struct DoctorTests {
         }
         #expect(
             Doctor.examine(poor).verdict
-                == "vm-bridge run works here, but without dma-bufs and cropping and scaling.")
+                == "vm-bridge run works here, but without zero copy of dma-bufs and cropping and scaling."
+        )
         poor.devices.udmabuf = nil
-        #expect(Doctor.examine(poor).losses == ["udmabuf", "dma-bufs", "cropping and scaling"])
+        #expect(
+            Doctor.examine(poor).losses == [
+                "udmabuf", "zero copy of dma-bufs", "cropping and scaling",
+            ])
         let none = DoctorHosts.host { $0.compositor = .unnamed }
         #expect(
             Doctor.examine(none).verdict
