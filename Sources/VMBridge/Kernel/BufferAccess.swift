@@ -32,12 +32,20 @@ package struct LinuxBufferAccess: BufferAccess {
         return own
     }
 
+    /// `DMA_BUF_IOCTL_SYNC` waits for fences, and whoever holds the dma-buf may attach one after
+    /// `isBusy` was asked: the loop must not make that call. What it would add is the cache work for
+    /// devices that do not snoop the processor's caches. x86 has next to none, and there it is left
+    /// out; elsewhere pixels could be stale without it (docs/limits.md).
     package func begin(_ dmaBuf: Int32) throws(KernelError) {
-        try LinuxKernelBuffers().synchronize(dmaBuf: dmaBuf, .begin(.read))
+        #if !arch(x86_64)
+            try LinuxKernelBuffers().synchronize(dmaBuf: dmaBuf, .begin(.read))
+        #endif
     }
 
     package func end(_ dmaBuf: Int32) {
-        // The end of reading waits for nothing; when it fails, the buffer is no worse for it.
-        try? LinuxKernelBuffers().synchronize(dmaBuf: dmaBuf, .end(.read))
+        #if !arch(x86_64)
+            // The end of reading waits for nothing; when it fails, the buffer is no worse for it.
+            try? LinuxKernelBuffers().synchronize(dmaBuf: dmaBuf, .end(.read))
+        #endif
     }
 }

@@ -6,12 +6,13 @@ import VMBridgeCore
 extension BufferMemory {
     /// The picture that a frame of this buffer shows: cropped, turned and scaled.
     ///
-    /// Only once its acquire fence has signalled: beginning CPU access would wait for it.
+    /// - Throws: also while somebody still writes into the buffer, by its implicit fences: waiting for
+    ///   that is not for the loop.
     package func picture(
-        of frame: Frame, kernel: some KernelBuffers = LinuxKernelBuffers()
+        of frame: Frame, access: some BufferAccess = LinuxBufferAccess()
     ) throws -> Picture {
         let format = try PixelFormat(fourcc: layout.format.rawValue)
-        var picture = try withPlanes(0, [], kernel: kernel) { planes throws(PictureError) in
+        var picture = try withPlanes(0, [], access: access) { planes throws(PictureError) in
             try Picture(
                 format, width: Int(layout.size.width), height: Int(layout.size.height),
                 planes: planes, inverted: layout.isBottomUp, alpha: .straight)
@@ -35,7 +36,7 @@ extension BufferMemory {
 
     /// Maps plane after plane and lends all of them at once.
     private func withPlanes<Result>(
-        _ index: Int, _ planes: [PixelPlane], kernel: some KernelBuffers,
+        _ index: Int, _ planes: [PixelPlane], access: some BufferAccess,
         _ body: ([PixelPlane]) throws -> Result
     ) throws -> Result {
         guard index < layout.planes.count else { return try body(planes) }
@@ -44,19 +45,20 @@ extension BufferMemory {
         // Validated: offset + stride × rows lies within the descriptor's memory.
         let end = Int(plane.offset) + Int(plane.stride) * rows
         let descriptor = descriptor(ofPlane: index)
-        if layout.memory == .dmaBuf { try kernel.synchronize(dmaBuf: descriptor, .begin(.read)) }
-        defer {
-            if layout.memory == .dmaBuf {
-                try? kernel.synchronize(dmaBuf: descriptor, .end(.read))
+        if layout.memory == .dmaBuf {
+            guard !access.isBusy(descriptor) else {
+                throw Refusal(.fenceTimeout, "its dma-buf is still being written")
             }
+            try access.begin(descriptor)
         }
+        defer { if layout.memory == .dmaBuf { access.end(descriptor) } }
         let mapped = try MappedMemory(descriptor, count: end)
         return try mapped.withUnsafeBytes { bytes in
             try withPlanes(
                 index + 1,
                 planes + [
                     PixelPlane(bytes, offset: Int(plane.offset), stride: Int(plane.stride))
-                ], kernel: kernel, body)
+                ], access: access, body)
         }
     }
 }
