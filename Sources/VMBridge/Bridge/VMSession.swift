@@ -21,12 +21,12 @@ package final class VMSession<P: Presenter> {
     var ledger = BufferLedger()
     var surfaces = SlotTable<SurfaceSession>()
     private var identifiers: [SurfaceKey: SurfaceID] = [:]
-    private var unimportable: [BufferID: Refusal] = [:]
-    private let feedback = Gathered<BridgeRecord>(capacity: 64)
-    private var hiddenTimer: TimerID?
-    private var patienceTimer: TimerID?
-    private var isHiddenTimerArmed = false
-    private var isPatienceOver = false
+    var unimportable: [BufferID: Refusal] = [:]
+    let feedback = Gathered<BridgeRecord>(capacity: 64)
+    var hiddenTimer: TimerID?
+    var patienceTimer: TimerID?
+    var isHiddenTimerArmed = false
+    var isPatienceOver = false
     private var retired: [SurfaceStatus] = []
     private var logBucket = TokenBucket(rate: 5, now: 0)
     /// Refusals so far, by reason.
@@ -160,7 +160,7 @@ package final class VMSession<P: Presenter> {
             id, BufferMemory(layout: layout, bytes: bytes, from: &bundle, range))
     }
 
-    private func forget(_ id: BufferID) {
+    func forget(_ id: BufferID) {
         unimportable[id] = nil
         presenter.forgetBuffer(id)
     }
@@ -227,7 +227,7 @@ package final class VMSession<P: Presenter> {
         removeIfGone(surface)
     }
 
-    private func removeIfGone(_ surface: SurfaceSession) {
+    func removeIfGone(_ surface: SurfaceSession) {
         guard surface.machine.phase == .gone else { return }
         for use in ledger.uses(of: surface.id) { finish(use, .shown, surface) }
         retired.append(status(of: surface))
@@ -322,235 +322,9 @@ package final class VMSession<P: Presenter> {
             .unknownObject, "No frame \(sequence) of surface \(key) waits for such a message.")
     }
 
-    // MARK: Settling
-
-    /// Takes what gathered since the last batch: gate and presenter events, in that order.
-    package func settle() {
-        gate.takeEvents { handle($0) }
-        presenter.takeEvents { handle($0) }
-        presenter.flush()
-    }
-
-    /// Hands the gathered feedback over and forgets it.
-    package func takeFeedback(_ body: (BridgeRecord) -> Void) { feedback.take(body) }
-
-    private func handle(_ event: GateEvent) {
-        switch event {
-        case .open(let use, let wait):
-            guard let surface = surface(of: use) else { return }
-            perform(surface.machine.unblock(use, wait), surface)
-        case .failed(let use, let code):
-            let why = code == 0 ? "by the guest's word" : "with error \(code)"
-            fail(use, Refusal(.fenceFailed, "The acquire fence ended in failure, \(why)."))
-        case .timedOut(let use):
-            fail(
-                use,
-                Refusal(
-                    .fenceTimeout,
-                    "The acquire fence did not signal within \(limits.fenceLimit / 1_000_000) ms."))
-        }
-    }
-
-    private func surface(of use: UseID) -> SurfaceSession? {
-        ledger[use].flatMap { surfaces[$0.surface.slot] }
-    }
-
-    private func fail(_ use: UseID, _ refusal: Refusal, wasCommitted: Bool = false) {
-        guard let known = ledger[use], let surface = surfaces[known.surface.slot] else { return }
-        count(refusal, about: "frame \(known.sequence) of surface", object: surface.key.value)
-        feedback.append(
-            .refused(
-                RefusedRecord(
-                    type: RecordType.frame, object: surface.key.value, sequence: known.sequence,
-                    refusal: refusal)))
-        perform(
-            wasCommitted ? surface.machine.commitFailed(use) : surface.machine.fail(use), surface)
-    }
-
-    private func handle(_ event: PresenterEvent) {
-        switch event {
-        case .frameCallback(let id): with(id) { perform($0.machine.frameCallback(), $0) }
-        case .released(let use):
-            let surface = surface(of: use)
-            surface?.machine.released(use)
-            finish(use, .shown, surface)
-        case .copied(let id, let bytes): with(id) { copied($0, bytes) }
-        case .presented(let id, let sequence, let time, let refresh, let flags):
-            with(id) { presented($0, sequence, time, refresh, flags) }
-        case .discarded(let id, let sequence):
-            with(id) { feedback.append(.discarded($0.key, sequence)) }
-        case .imported(let use):
-            if let surface = surface(of: use) {
-                perform(surface.machine.unblock(use, .importing), surface)
-            }
-        case .importFailed(let use, let refusal): fail(use, refusal)
-        case .commitFailed(let use, let refusal): fail(use, refusal, wasCommitted: true)
-        case .bufferRefused(let id, let refusal): refuse(id, refusal)
-        case .configured(let id, let configure, let serial):
-            with(id) { perform($0.machine.configured(configure, serial: serial), $0) }
-        case .closeRequested(let id): with(id) { perform($0.machine.closeRequested(), $0) }
-        case .windowGone(let id):
-            with(id) {
-                perform($0.machine.windowGone(), $0)
-                removeIfGone($0)
-            }
-        case .ready: presenterReady()
-        case .lost(let why): presenterLost(why)
-        case .formatsChanged: feedback.append(.formatsChanged(presenter.formats))
-        }
-    }
-
-    private func with(_ id: SurfaceID, _ body: (SurfaceSession) -> Void) {
-        if let surface = surfaces[id.slot] { body(surface) }
-    }
-
-    private func copied(_ surface: SurfaceSession, _ bytes: UInt64) {
-        // Its first buffers may have been imported.
-        if surface.counters.bytesCopied == 0, let frame = surface.machine.current {
-            surface.counters.importPath = presenter.importPath(of: frame.buffer)
-        }
-        surface.counters.bytesCopied += bytes
-    }
-
-    private func presented(
-        _ surface: SurfaceSession, _ sequence: FrameSequence, _ time: UInt64, _ refresh: UInt32,
-        _ flags: UInt32
-    ) {
-        surface.counters.presented += 1
-        guard !surface.isDetached else { return }
-        let received = surface.receipt(of: sequence)
-        feedback.append(
-            .presented(
-                surface.key,
-                PresentedRecord(
-                    sequence: sequence, time: time,
-                    latency: received == 0 || time < received ? 0 : time - received,
-                    refresh: refresh, flags: flags)))
-    }
-
-    private func refuse(_ id: BufferID, _ refusal: Refusal) {
-        guard let buffer = ledger[id] else { return }
-        unimportable[id] = refusal
-        count(refusal, about: "buffer", object: buffer.key.value)
-        feedback.append(
-            .refused(
-                RefusedRecord(
-                    type: RecordType.bufferCreate, object: buffer.key.value, refusal: refusal)))
-    }
-
-    private func presenterReady() {
-        isPatienceOver = false
-        if let timer = patienceTimer { loop.disarm(timer) }
-        feedback.append(.formatsChanged(presenter.formats))
-        logger.info("\(name): \(presenter.name) is there")
-        for slot in surfaces.slots {
-            guard let surface = surfaces[slot] else { continue }
-            for frame in surface.machine.framesLackingImport {
-                switch presenter.reserveImage(frame.use, of: frame.buffer) {
-                case .ready: perform(surface.machine.unblock(frame.use, .importing), surface)
-                case .pending: break
-                case .refused(let refusal): fail(frame.use, refusal)
-                }
-            }
-            perform(surface.machine.map(), surface)
-        }
-    }
-
-    private func presenterLost(_ why: String) {
-        logger.warning("\(name): lost \(presenter.name): \(why); waiting for it to return")
-        unimportable.removeAll()
-        for slot in surfaces.slots {
-            guard let surface = surfaces[slot] else { continue }
-            perform(surface.machine.compositorLost(), surface)
-            let kept = surface.machine.uses
-            for use in ledger.uses(of: surface.id) where !kept.contains(use) {
-                finish(use, .lost, surface)
-            }
-            removeIfGone(surface)
-        }
-        beginPatience()
-    }
-
-    private func beginPatience() {
-        if let timer = patienceTimer { loop.arm(timer, after: patience) }
-    }
-
-    private func patienceEnded() {
-        isPatienceOver = true
-        for slot in surfaces.slots {
-            if let surface = surfaces[slot] { perform(surface.machine.heldTooLong(), surface) }
-        }
-    }
-
-    private func hiddenBeat(_ now: UInt64) {
-        isHiddenTimerArmed = false
-        var isNeeded = false
-        for place in surfaces.places {
-            guard let surface = surfaces.element(at: place) else { continue }
-            if surface.machine.isCallbackPending, now >= surface.committedAt + Self.hiddenBeat {
-                perform(surface.machine.silence(), surface)
-            }
-            perform(surface.machine.hiddenTick(), surface)
-            isNeeded =
-                isNeeded || surface.machine.isCallbackPending || surface.machine.hasReadyFrame
-        }
-        if isNeeded { armHiddenTimer() }
-    }
-
-    private func armHiddenTimer() {
-        guard !isHiddenTimerArmed, let timer = hiddenTimer else { return }
-        isHiddenTimerArmed = true
-        loop.arm(timer, after: Self.hiddenBeat)
-    }
-
-    // MARK: Actions
-
-    private func perform(_ actions: SurfaceActions, _ surface: SurfaceSession) {
-        for index in 0..<actions.count { perform(actions[index], surface) }
-    }
-
-    // Not inlined: before a loop the compiler asks for access to whatever any action may need.
-    @inline(never)
-    private func perform(_ action: SurfaceAction, _ surface: SurfaceSession) {
-        switch action {
-        case .commit: commit(surface)
-        case .end(let use, let outcome): finish(use, outcome, surface)
-        case .cancelWaits(let use): gate.cancel(use)
-        case .acknowledge(let serial): presenter.acknowledge(surface.id, serial: serial)
-        case .commitState: presenter.commitState(surface.id)
-        case .createWindow: presenter.createWindow(surface.id, surface.properties)
-        case .destroyWindow: presenter.destroyWindow(surface.id)
-        case .tellConfigure(let configure):
-            if !surface.isDetached { feedback.append(.configure(surface.key, configure)) }
-        case .tellDiscarded(let sequence):
-            if !surface.isDetached { feedback.append(.discarded(surface.key, sequence)) }
-        case .tellClose:
-            if !surface.isDetached { feedback.append(.close(surface.key)) }
-        }
-    }
-
-    private func commit(_ surface: SurfaceSession) {
-        guard let frame = surface.machine.current else { return }
-        presenter.commit(surface.id, frame)
-        if surface.committed(frame, now: loop.now()) {
-            surface.counters.importPath = presenter.importPath(of: frame.buffer)
-        }
-        armHiddenTimer()
-    }
-
-    private func finish(_ use: UseID, _ outcome: UseOutcome, _ surface: SurfaceSession?) {
-        guard let ended = ledger.end(use, outcome) else { return }
-        if outcome != .shown {
-            presenter.cancelImage(use)
-            surface?.counters.count(outcome)
-        }
-        feedback.append(.released(ended.buffer, ended.surface, ended.sequence, outcome))
-        if let freed = ended.freed { forget(freed) }
-    }
-
     // MARK: Reports
 
-    private func count(_ refusal: Refusal, about what: String, object: UInt64) {
+    func count(_ refusal: Refusal, about what: String, object: UInt64) {
         refusals[refusal.reason, default: 0] += 1
         let now = loop.now()
         // A guest chooses how often it is refused, not how long our log grows.
