@@ -313,8 +313,8 @@ package final class VMSession<P: Presenter> {
         _ key: SurfaceKey, _ sequence: FrameSequence, isError: Bool
     ) throws(Refusal) {
         let surface = try find(key)
-        for use in surface.machine.uses where ledger[use]?.sequence == sequence {
-            if gate.message(use, isError: isError) { return }
+        if let use = surface.machine.waitingUse(sequence), gate.message(use, isError: isError) {
+            return
         }
         // Its frame was just superseded or timed out: the message was on its way, nobody is to blame.
         if let last = surface.lastSequence, sequence <= last { return }

@@ -53,6 +53,13 @@ public struct SurfaceMachine: Sendable {
         [older?.use, newer?.use, ready?.use, isCurrentHeld ? current?.use : nil].compactMap { $0 }
     }
 
+    /// The use of a frame that still waits for something; nil when no frame of that number does.
+    public func waitingUse(_ sequence: FrameSequence) -> UseID? {
+        if let older, older.sequence == sequence { return older.use }
+        if let newer, newer.sequence == sequence { return newer.use }
+        return nil
+    }
+
     /// Whether a complete frame waits for the compositor.
     public var hasReadyFrame: Bool { ready != nil }
     /// A frame that is not shown yet and needs its buffer imported anew, after a compositor came back.
