@@ -118,6 +118,8 @@ enum vmb_field_tag {
     VMB_FIELD_SIZE_LIMITS = 0x0507,
     VMB_FIELD_DAMAGE = 0x0601,
     VMB_FIELD_TARGET_TIME = 0x0701,
+    VMB_FIELD_ACQUIRE_POINT = 0x0801,
+    VMB_FIELD_RELEASE_WANTED = 0x0802,
     VMB_FIELD_FORMATS = 0x0b01
 };
 
@@ -171,7 +173,7 @@ enum vmb_role { VMB_ROLE_TOPLEVEL = 1, VMB_ROLE_POPUP = 2, VMB_ROLE_SUBSURFACE =
 /* Kinds of content (§5.2). */
 enum vmb_content { VMB_CONTENT_GRAPHICS = 0, VMB_CONTENT_OTHER = 1 };
 
-/* What a frame waits for (§5.3). 1 and 3 are reserved. */
+/* What a frame waits for (§5.3). 1 and 3 work where WELCOME says so. */
 enum vmb_acquire {
     VMB_ACQUIRE_NONE = 0,
     VMB_ACQUIRE_IMPLICIT = 1,
@@ -343,7 +345,7 @@ struct vmb_released {
     uint64_t surface;
     uint64_t sequence;
     uint32_t outcome;
-    uint32_t zero;
+    uint32_t fence; /* 1: the record's descriptor is a sync_file, which ends the use */
 };
 
 /* VMB_RECORD_CONFIGURE (§6.2). */

@@ -84,13 +84,17 @@ struct ProtocolDocumentTests {
             let kind = try #require(AcquireKind(rawValue: number))
             #expect(parts.last.map(String.init) == NamedNumbers.snake("\(kind)"))
             var writer = RecordWriter()
-            let frame = FrameRecord(
+            var frame = FrameRecord(
                 surface: SurfaceKey(1), buffer: BufferKey(1), sequence: FrameSequence(1),
                 acquire: kind)
+            frame.acquirePoint = kind == .timelinePoint ? 7 : 0
             let descriptors = row["Descriptors"] == "1" ? 1 : 0
+            #expect(descriptors == kind.descriptors)
             writer.append(.frame(frame), descriptors: descriptors)
-            let isReserved = row["State"]?.hasPrefix("reserved") == true
-            #expect(decode(writer.bytes, descriptors) == (isReserved ? .unsupported : nil))
+            #expect(decode(writer.bytes, descriptors) == nil)
+            writer.removeAll()
+            writer.append(.frame(frame), descriptors: 1 - descriptors)
+            #expect(decode(writer.bytes, 1 - descriptors) != nil)
         }
     }
 

@@ -131,7 +131,7 @@ struct RecordSample {
             ["sequence": wide, "status": 1, "zero": 0]),
         RecordSample(
             "RELEASED", .released(BufferKey(1), SurfaceKey(wide), FrameSequence(51), .lost),
-            ["surface": wide, "sequence": 51, "outcome": 4, "zero": 0]),
+            ["surface": wide, "sequence": 51, "outcome": 4, "fence": 0]),
         RecordSample(
             "CONFIGURE", .configure(SurfaceKey(1), configure),
             ["width": 31, "height": 32, "scale": 34, "states": 33, "flags": 1, "zero": 0]),

@@ -18,7 +18,7 @@ struct WireGoldenTests {
     }
 
     @Test func hello() throws {
-        guard case .hello(let producer) = try one(Samples.hello) else {
+        guard case .hello(let producer, _) = try one(Samples.hello) else {
             Issue.record("not a greeting")
             return
         }
@@ -205,7 +205,36 @@ struct WireGoldenTests {
             let record = BridgeRecord.released(
                 BufferKey(.max), SurfaceKey(.max), FrameSequence(.max), outcome)
             #expect(try decodeBridge(encode(record)) == [record])
+            let fenced = BridgeRecord.releasedWithFence(
+                BufferKey(.max), SurfaceKey(.max), FrameSequence(.max), outcome)
+            var writer = RecordWriter()
+            writer.append(fenced)
+            #expect(writer.descriptors == 1 && fenced.descriptors == 1)
+            #expect(writer.bytes[2] == 1 && writer.bytes[36] == 1)
         }
+    }
+
+    /// A datagram takes whole records, up to both of its limits.
+    @Test func datagramsEndBetweenRecords() {
+        var writer = RecordWriter()
+        let plain = BridgeRecord.released(
+            BufferKey(1), SurfaceKey(1), FrameSequence(1), .shown)
+        let fenced = BridgeRecord.releasedWithFence(
+            BufferKey(1), SurfaceKey(1), FrameSequence(1), .shown)
+        for _ in 0..<20 {
+            writer.append(fenced)
+            writer.append(plain)
+        }
+        #expect(writer.descriptors == 20)
+        #expect(writer.wholeRecords(upTo: 65536) == (32 * 40, 16))
+        #expect(writer.wholeRecords(upTo: 100) == (80, 1))
+        #expect(writer.wholeRecords(upTo: 119) == (80, 1))
+        #expect(writer.wholeRecords(upTo: 120) == (120, 2))
+        writer.removeFirst(32 * 40, descriptors: 16)
+        #expect(writer.descriptors == 4)
+        #expect(writer.wholeRecords(upTo: 65536) == (8 * 40, 4))
+        writer.removeAll()
+        #expect(writer.descriptors == 0 && writer.wholeRecords(upTo: 65536) == (0, 0))
     }
 
     @Test func batchBothWays() throws {

@@ -5,7 +5,7 @@ import VMBridgeCore
 enum WireLimits {
     static func problem(_ record: ProducerRecord) -> String? {
         switch record {
-        case .hello(let producer): return producer.flatMap(problem(text:))
+        case .hello(let producer, _): return producer.flatMap(problem(text:))
         case .bufferCreate(let key, let layout):
             if key.value == 0 { return "buffer 0" }
             return problem(layout)
@@ -81,9 +81,7 @@ enum WireLimits {
 
     private static func problem(_ frame: FrameRecord) -> String? {
         if frame.surface.value == 0 || frame.buffer.value == 0 { return "object 0" }
-        if frame.acquire == .implicit || frame.acquire == .timelinePoint {
-            return "reserved acquire"
-        }
+        if (frame.acquire == .timelinePoint) != (frame.acquirePoint != 0) { return "point" }
         if frame.targetTime > 1_000_000_000 { return "target time" }
         if let size = frame.destination,
             !(1...16384).contains(size.width) || !(1...16384).contains(size.height)

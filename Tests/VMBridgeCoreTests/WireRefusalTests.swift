@@ -132,7 +132,7 @@ struct WireRefusalTests {
         #expect(patched(sample, [8: 0]) == .badValue)
         #expect(patched(sample, [16: 0]) == .badValue)
         for (kind, expected): (UInt8, RefusalReason?) in [
-            (0, nil), (1, .unsupported), (3, .unsupported), (4, nil), (5, .badValue),
+            (0, nil), (1, nil), (2, .badDescriptor), (3, .badDescriptor), (4, nil), (5, .badValue),
         ] {
             #expect(patched(sample, [32: kind]) == expected, "acquire \(kind)")
         }
@@ -218,10 +218,50 @@ struct WireRefusalTests {
         }
     }
 
+    @Test func timelinePoints() {
+        func frame(_ acquire: UInt32, descriptors: UInt16, _ fields: [[UInt8]]) -> RefusalReason? {
+            why(
+                rawRecord(
+                    0x30, object: 1, descriptors: descriptors,
+                    body: words(1, 0, 1, 0, acquire, 0), fields: fields),
+                descriptors: Int(descriptors))
+        }
+        let point = rawField(0x0801, words(7, 0))
+        #expect(frame(3, descriptors: 1, [point]) == nil)
+        #expect(frame(3, descriptors: 0, [point]) == .badDescriptor)
+        #expect(frame(3, descriptors: 1, []) == .badValue)
+        #expect(frame(3, descriptors: 1, [rawField(0x0801, words(0, 0))]) == .badValue)
+        #expect(frame(3, descriptors: 1, [rawField(0x0801, words(7))]) == .badField)
+        #expect(frame(2, descriptors: 1, [point]) == .badValue)
+        #expect(frame(2, descriptors: 1, []) == nil)
+        #expect(frame(1, descriptors: 0, []) == nil)
+    }
+
+    @Test func wantedReleases() throws {
+        func hello(_ wanted: [UInt8]) -> RefusalReason? {
+            why(
+                rawRecord(
+                    0x01, object: 0, body: words(0x3142_4d56, 0x10001),
+                    fields: [rawField(0x0802, wanted)]))
+        }
+        #expect(hello(words(1)) == nil)
+        #expect(hello(words(2)) == nil)
+        #expect(hello(words(0)) == .badValue)
+        #expect(hello(words(3)) == .badValue)
+        #expect(hello(words(1, 1)) == .badField)
+        var writer = RecordWriter()
+        writer.append(.hello(producer: "p", takesFences: true))
+        guard case .hello("p", true) = try decodeProducer(writer.bytes).first
+        else {
+            Issue.record("no greeting that takes fences")
+            return
+        }
+    }
+
     /// Tags that the protocol reserves for later: skipped while optional, refused when required.
     @Test func reservedTags() {
         let reserved: [UInt16] = [0x0103, 0x0104, 0x0202, 0x0303, 0x0304, 0x0401, 0x0503, 0x0506]
-        for tag in reserved + [0x0602, 0x0702, 0x0801, 0x0901, 0x0a01, 0x0b02, 0x0c01, 0xffff] {
+        for tag in reserved + [0x0602, 0x0702, 0x0803, 0x0901, 0x0a01, 0x0b02, 0x0c01, 0xffff] {
             #expect(why(frame([rawField(tag, words(1, 2))])) == nil, "tag \(tag)")
             #expect(
                 why(frame([rawField(tag, flags: 1, words(1, 2))])) == .unsupported, "tag \(tag)")

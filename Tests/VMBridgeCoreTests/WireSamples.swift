@@ -145,7 +145,7 @@ enum Samples {
             01 80 00 00 80 00 00 00 | WELCOME, 128 bytes
             03 00 00 00 00 00 00 00 | generation 3
             01 00 00 00 03 00 00 00 | version 1, memory: dma-buf and memfd
-            15 00 00 00 01 00 00 00 | acquire: none, sync_file, message; release by record
+            15 00 00 00 03 00 00 00 | acquire: none, sync_file, message; release by record or fence
             40 00 00 00 00 01 00 00 | 64 surfaces, 256 buffers
             00 00 00 40 00 00 00 00 | 1 GiB
             00 40 00 00 00 00 01 00 | sides to 16384, datagrams to 65536

@@ -23,6 +23,10 @@ package final class VMSession<P: Presenter> {
     private var identifiers: [SurfaceKey: SurfaceID] = [:]
     var unimportable: [BufferID: Refusal] = [:]
     let feedback = Gathered<BridgeRecord>(capacity: 64)
+    /// What the feedback's records carry, in order.
+    package let feedbackDescriptors = DescriptorQueue()
+    /// Whether the producer asked for releases as fences.
+    package var producerTakesFences = false
     var hiddenTimer: TimerID?
     var patienceTimer: TimerID?
     var isHiddenTimerArmed = false
@@ -135,6 +139,8 @@ package final class VMSession<P: Presenter> {
             forget(id)
         }
         feedback.removeAll()
+        feedbackDescriptors.removeAll()
+        producerTakesFences = false
     }
 
     private static func identity(

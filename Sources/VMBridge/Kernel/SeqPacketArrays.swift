@@ -16,6 +16,18 @@ extension SeqPacketSocket {
         }
     }
 
+    /// The same with descriptors, which are lent.
+    package func send(
+        _ bytes: [UInt8], count: Int, descriptors: UnsafeBufferPointer<Int32>
+    ) -> SendResult {
+        // UNSAFE: the array is lent for the call and only read; the count is clamped to its length.
+        bytes.withUnsafeBytes {
+            send(
+                UnsafeRawBufferPointer(rebasing: $0[..<min(count, $0.count)]),
+                descriptors: descriptors)
+        }
+    }
+
     /// Sends an array as one datagram with descriptors, which are lent.
     package func send(_ bytes: [UInt8], descriptors: [Int32]) -> SendResult {
         // UNSAFE: both arrays are lent for the call and only read.

@@ -262,7 +262,8 @@ package final class Producer: ProducerConnectionDelegate {
         switch record {
         case .welcome(let welcome): begin(welcome)
         case .formatsChanged(let formats): tell("formats changed: \(formats.count) entries")
-        case .released(let buffer, let surface, let sequence, let outcome):
+        case .released(let buffer, let surface, let sequence, let outcome),
+            .releasedWithFence(let buffer, let surface, let sequence, let outcome):
             released(buffer, surface, sequence, outcome)
         case .configure(let key, let configure): configured(key, configure)
         case .close(let key):

@@ -13,9 +13,15 @@ public enum BridgeDecoder {
             guard let outcome = UseOutcome(rawValue: bytes.u32(at + 16)) else {
                 throw Refusal(.badValue, "RELEASED has an unknown outcome.")
             }
-            return .released(
-                BufferKey(record.object), SurfaceKey(bytes.u64(at)),
-                FrameSequence(bytes.u64(at + 8)), outcome)
+            let (buffer, surface) = (BufferKey(record.object), SurfaceKey(bytes.u64(at)))
+            let sequence = FrameSequence(bytes.u64(at + 8))
+            guard bytes.u32(at + 20) & 1 == 1 else {
+                return .released(buffer, surface, sequence, outcome)
+            }
+            guard record.descriptorCount == 1 else {
+                throw Refusal(.badDescriptor, "A RELEASED with a fence has one descriptor.")
+            }
+            return .releasedWithFence(buffer, surface, sequence, outcome)
         case RecordType.presented:
             try require(record, 32)
             return .presented(

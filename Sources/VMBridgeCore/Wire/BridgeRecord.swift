@@ -30,7 +30,7 @@ public struct Welcome: Sendable, Equatable {
     /// Acquire kinds: bit n for kind n.
     public var acquireKinds: UInt32 = 0b10101
     /// Kinds of release: bit 0 by record, bit 1 with a fence.
-    public var releaseKinds: UInt32 = 1
+    public var releaseKinds: UInt32 = 3
     /// Limits in force.
     public var limits: VMLimits
     /// The VM's name on this host.
@@ -119,6 +119,9 @@ public enum BridgeRecord: Sendable, Equatable {
     case formatsChanged([ImportableFormat])
     /// A use of a buffer ended.
     case released(BufferKey, SurfaceKey, FrameSequence, UseOutcome)
+    /// A use of a buffer has ended but for a fence: the record's descriptor is a sync_file, and when it
+    /// signals the use is over.
+    case releasedWithFence(BufferKey, SurfaceKey, FrameSequence, UseOutcome)
     /// What the window should be.
     case configure(SurfaceKey, ConfigureRecord)
     /// The window was asked to close.
@@ -129,4 +132,10 @@ public enum BridgeRecord: Sendable, Equatable {
     case discarded(SurfaceKey, FrameSequence)
     /// Something was refused.
     case refused(RefusedRecord)
+
+    /// Descriptors that go with it.
+    public var descriptors: Int {
+        if case .releasedWithFence = self { return 1 }
+        return 0
+    }
 }

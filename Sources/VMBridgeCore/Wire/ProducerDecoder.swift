@@ -56,15 +56,22 @@ public enum ProducerDecoder {
         }
         try requireDescriptors(0, record)
         var producer: String?
+        var takesFences = false
         var fields = FieldWalker(start: record.body + 8, end: record.end)
         while let field = try fields.next(in: bytes) {
-            if field.tag == FieldTag.producerName {
-                producer = try text(field, in: bytes)
-            } else {
-                try skip(field)
+            switch field.tag {
+            case FieldTag.producerName: producer = try text(field, in: bytes)
+            case FieldTag.releaseWanted:
+                try require(field, bytes: 4)
+                let wanted = bytes.u32(field.start)
+                guard wanted == 1 || wanted == 2 else {
+                    throw Refusal(.badValue, "Releases are wanted as records (1) or fences (2).")
+                }
+                takesFences = wanted == 2
+            default: try skip(field)
             }
         }
-        return .hello(producer: producer)
+        return .hello(producer: producer, takesFences: takesFences)
     }
 
     // MARK: Buffers
@@ -197,14 +204,10 @@ public enum ProducerDecoder {
         guard let acquire = AcquireKind(rawValue: bytes.u32(at + 16)) else {
             throw Refusal(.badValue, "The acquire kind is a number from 0 to 4.")
         }
-        guard acquire != .implicit, acquire != .timelinePoint else {
-            throw Refusal(
-                .unsupported, "Acquire kinds 1 (implicit) and 3 (timeline point) are reserved.")
-        }
         guard bytes.u32(at + 20) == 0 else {
             throw Refusal(.badValue, "FRAME has unknown flags.")
         }
-        try requireDescriptors(acquire == .syncFile ? 1 : 0, record)
+        try requireDescriptors(acquire.descriptors, record)
         var frame = FrameRecord(
             surface: try surfaceKey(record.object), buffer: try bufferKey(bytes.u64(at)),
             sequence: FrameSequence(bytes.u64(at + 8)), acquire: acquire)
@@ -236,8 +239,16 @@ public enum ProducerDecoder {
                     throw Refusal(.badValue, "A target time lies at most one second ahead.")
                 }
                 frame.targetTime = offset
+            case FieldTag.acquirePoint:
+                try require(field, bytes: 8)
+                frame.acquirePoint = bytes.u64(field.start)
             default: try skip(field)
             }
+        }
+        guard (acquire == .timelinePoint) == (frame.acquirePoint != 0) else {
+            throw Refusal(
+                .badValue,
+                "A frame of acquire kind 3 names a point above 0, and no other frame does.")
         }
         return frame
     }

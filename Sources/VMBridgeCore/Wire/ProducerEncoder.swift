@@ -5,12 +5,17 @@ extension RecordWriter {
     /// - Parameter descriptors: how many descriptors belong to the record.
     public mutating func append(_ record: ProducerRecord, descriptors: Int = 0) {
         switch record {
-        case .hello(let producer):
+        case .hello(let producer, let takesFences):
             begin(RecordType.hello, object: 0, descriptors: descriptors)
             put32(SourceProtocol.magic)
             put16(SourceProtocol.version)
             put16(SourceProtocol.version)
             if let producer { text(FieldTag.producerName, producer) }
+            if takesFences {
+                field(FieldTag.releaseWanted, length: 4)
+                put32(2)
+                pad()
+            }
         case .bufferCreate(let key, let layout):
             begin(RecordType.bufferCreate, object: key.value, descriptors: descriptors)
             put32(layout.size.width)
@@ -79,6 +84,10 @@ extension RecordWriter {
         if frame.targetTime != 0 {
             field(FieldTag.targetTime, length: 8)
             put64(frame.targetTime)
+        }
+        if frame.acquire == .timelinePoint {
+            field(FieldTag.acquirePoint, length: 8)
+            put64(frame.acquirePoint)
         }
     }
 

@@ -46,14 +46,17 @@ public struct SurfaceMetadata: Sendable, Equatable {
 public enum AcquireKind: UInt32, Sendable {
     /// The content is complete.
     case none = 0
-    /// The dma-buf's own fences; reserved.
+    /// The dma-buf's own fences tell.
     case implicit = 1
     /// The record's descriptor is a sync_file.
     case syncFile = 2
-    /// A point of a timeline syncobj; reserved.
+    /// The record's descriptor is a timeline syncobj; a point of it tells.
     case timelinePoint = 3
     /// A FENCE_SIGNAL record will tell.
     case message = 4
+
+    /// Descriptors that a frame of that kind comes with.
+    public var descriptors: Int { self == .syncFile || self == .timelinePoint ? 1 : 0 }
 }
 
 /// A frame as it stands in its record: numbers in range, nothing looked up yet.
@@ -76,6 +79,8 @@ public struct FrameRecord: Sendable {
     public var transform: Transform = .normal
     /// Not to be shown earlier than this many nanoseconds after receipt.
     public var targetTime: UInt64 = 0
+    /// The point of acquire kind `timelinePoint`; 0 for all others.
+    public var acquirePoint: UInt64 = 0
 
     /// A frame that shows the whole buffer as it is.
     public init(
@@ -91,8 +96,8 @@ public struct FrameRecord: Sendable {
 
 /// A record from a producer: the untrusted side's one vocabulary.
 public enum ProducerRecord: Sendable {
-    /// Greeting; the version to speak was already found.
-    case hello(producer: String?)
+    /// Greeting; the version to speak was already found. Whether releases may come as fences.
+    case hello(producer: String?, takesFences: Bool = false)
     /// A buffer and its layout; descriptors are the record's own.
     case bufferCreate(BufferKey, BufferLayout)
     /// The producer no longer needs the buffer.

@@ -11,24 +11,43 @@ public struct RecordWriter: Sendable {
     /// Whether nothing was written.
     public var isEmpty: Bool { bytes.isEmpty }
 
-    /// Bytes of as many whole records from the start as fit into a limit.
-    public func wholeRecords(upTo limit: Int) -> Int {
-        guard bytes.count > limit else { return bytes.count }
+    /// Descriptors that its records claim.
+    public private(set) var descriptors = 0
+
+    /// As many whole records from the start as fit into one datagram.
+    ///
+    /// - Parameters:
+    ///   - limit: most bytes of them.
+    ///   - descriptors: most descriptors of them.
+    /// - Returns: their bytes and their descriptors.
+    public func wholeRecords(
+        upTo limit: Int, descriptors most: Int = SourceProtocol.maximumDescriptors
+    ) -> (bytes: Int, descriptors: Int) {
+        guard bytes.count > limit || descriptors > most else { return (bytes.count, descriptors) }
         let span = bytes.span
         var end = 0
+        var claimed = 0
         while end + SourceProtocol.headerBytes <= span.count {
             let next = end + Int(span.u32(end + 4))
-            guard next <= limit else { break }
+            let claims = Int(span.u16(end + 2))
+            guard next <= limit, claimed + claims <= most else { break }
             end = next
+            claimed += claims
         }
-        return end
+        return (end, claimed)
     }
 
-    /// Forgets the first bytes, which must be whole records.
-    public mutating func removeFirst(_ count: Int) { bytes.removeFirst(count) }
+    /// Forgets the first bytes and descriptors, which must be those of whole records.
+    public mutating func removeFirst(_ count: Int, descriptors claimed: Int = 0) {
+        bytes.removeFirst(count)
+        descriptors -= claimed
+    }
 
     /// Forgets everything and keeps the room.
-    public mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+    public mutating func removeAll() {
+        bytes.removeAll(keepingCapacity: true)
+        descriptors = 0
+    }
 
     /// Appends a record of fixed length as a whole: room is made once.
     @inline(__always)
@@ -46,6 +65,7 @@ public struct RecordWriter: Sendable {
 
     mutating func begin(_ type: UInt16, object: UInt64, descriptors: Int = 0) {
         start = bytes.count
+        self.descriptors += descriptors
         bytes.append(addingCapacity: SourceProtocol.headerBytes) {
             (room: inout OutputSpan<UInt8>) in
             room.put16(type)
@@ -95,6 +115,12 @@ extension RecordWriter {
                 body.put64(sequence.value)
                 body.put64(UInt64(outcome.rawValue))
             }
+        case .releasedWithFence(let buffer, let surface, let sequence, let outcome):
+            begin(RecordType.released, object: buffer.value, descriptors: 1)
+            put64(surface.value)
+            put64(sequence.value)
+            put32(outcome.rawValue)
+            put32(1)
         case .presented(let surface, let presented):
             return fixed(RecordType.presented, object: surface.value, body: 32) { body in
                 body.put64(presented.sequence.value)

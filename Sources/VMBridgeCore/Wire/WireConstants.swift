@@ -102,6 +102,8 @@ enum FieldTag {
     static let sizeLimits: UInt16 = 0x0507
     static let damage: UInt16 = 0x0601
     static let targetTime: UInt16 = 0x0701
+    static let acquirePoint: UInt16 = 0x0801
+    static let releaseWanted: UInt16 = 0x0802
     static let formats: UInt16 = 0x0b01
     /// A receiver that does not know the field refuses the record.
     static let requiredFlag: UInt16 = 1

@@ -120,7 +120,7 @@ final class TinyBridge {
                 let record = try ProducerDecoder.decode(
                     header, in: bytes.span)
                 switch record {
-                case .hello(let name):
+                case .hello(let name, _):
                     producerName = name
                     if let welcome { send(welcome) }
                     continue

@@ -19,6 +19,8 @@ package final class SocketSource<P: Presenter> {
     private var input: [UInt8]
     private var bundle: DescriptorBundle
     private var output = RecordWriter()
+    /// What the output's records carry, in order.
+    private let outputDescriptors = DescriptorQueue()
     private var hasOutput = false
     private var isOutputBlocked = false
     private var isThrottled = false
@@ -35,6 +37,8 @@ package final class SocketSource<P: Presenter> {
     /// Output that has gathered above this many bytes stops the reading: who does not listen is not
     /// listened to.
     private static var outputLimit: Int { 128 * 1024 }
+    /// Descriptors in the output above which the same holds.
+    private static var descriptorLimit: Int { 256 }
     /// Datagrams taken in one turn of the loop, so that no VM keeps it for itself.
     private static var turn: Int { 16 }
 
@@ -161,7 +165,11 @@ package final class SocketSource<P: Presenter> {
     }
 
     private var isReadingPaused: Bool {
-        isThrottled || isOutputBlocked && output.bytes.count > Self.outputLimit
+        isThrottled || isOutputBlocked && isOutputLong
+    }
+
+    private var isOutputLong: Bool {
+        output.bytes.count > Self.outputLimit || output.descriptors > Self.descriptorLimit
     }
 
     /// Takes one datagram, which is all there is as a rule: looking for another costs a call each
@@ -184,7 +192,7 @@ package final class SocketSource<P: Presenter> {
             case .failed(let code):
                 return disconnect("receiving failed: \(KernelError.text(of: code))")
             }
-            if hasOutput, output.bytes.count > Self.outputLimit { return }
+            if hasOutput, isOutputLong { return }
         }
     }
 
@@ -230,8 +238,9 @@ package final class SocketSource<P: Presenter> {
         }
         if isGreeted {
             session.receive(record, header, &bundle)
-        } else if case .hello(let producer) = record {
+        } else if case .hello(let producer, let takesFences) = record {
             isGreeted = true
+            session.producerTakesFences = takesFences
             say(.welcome(session.welcome(generation: generation)))
             logger.debug("\(session.name): greeted by \(producer ?? "a producer without a name")")
         } else {
@@ -279,7 +288,13 @@ package final class SocketSource<P: Presenter> {
         hadRead = hasRead
         hasRead = false
         let isListening = isConnected && isGreeted
-        session.takeFeedback { if isListening { say($0) } }
+        session.takeFeedback { record in
+            if isListening { say(record) }
+            for _ in 0..<record.descriptors {
+                guard let descriptor = session.feedbackDescriptors.takeFirst() else { break }
+                if isListening { outputDescriptors.append(descriptor) }
+            }
+        }
         // Only records change how many surfaces there are.
         if hadRead, bucketRate != rate {
             bucketRate = rate
@@ -303,6 +318,7 @@ package final class SocketSource<P: Presenter> {
 
     private func forgetOutput() {
         output.removeAll()
+        outputDescriptors.removeAll()
         hasOutput = false
     }
 
@@ -314,16 +330,24 @@ package final class SocketSource<P: Presenter> {
 
     private func send() {
         while !isOutputBlocked, hasOutput {
-            let count = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
-            switch socket?.send(output.bytes, count: count) ?? .closed {
+            let (count, descriptors) = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
+            switch send(count, descriptors) {
             case .sent:
-                output.removeFirst(count)
+                output.removeFirst(count, descriptors: descriptors)
+                if descriptors > 0 { outputDescriptors.removeFirst(descriptors) }
                 hasOutput = !output.isEmpty
             case .wouldBlock: isOutputBlocked = true
             case .closed: return disconnect("it closed the connection")
             case .failed(let code):
                 return disconnect("sending failed: \(KernelError.text(of: code))")
             }
+        }
+    }
+
+    private func send(_ count: Int, _ descriptors: Int) -> SendResult {
+        guard descriptors > 0 else { return socket?.send(output.bytes, count: count) ?? .closed }
+        return outputDescriptors.withFirst(descriptors) {
+            socket?.send(output.bytes, count: count, descriptors: $0) ?? .closed
         }
     }
 
