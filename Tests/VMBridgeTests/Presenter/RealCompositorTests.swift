@@ -1,4 +1,5 @@
 import Testing
+import Wayland
 
 @testable import VMBridge
 @testable import VMBridgeCore
@@ -32,6 +33,15 @@ struct RealCompositorTests {
         #expect(graph.contains("[alpha] Notes"))
         #expect(graph.contains("vm-bridge.alpha.test.app"))
         live.session.shutDown()
+    }
+
+    @Test("the compositor at the other end of a socket is known by name")
+    func identity() throws {
+        let compositor = try TestCompositor()
+        let connection = try WaylandConnection.connect(name: compositor.display)
+        let identity = try #require(CompositorIdentity(peerOf: connection.fileDescriptor))
+        #expect(identity.isCalled("weston") && !identity.isCalled("sway"))
+        #expect(identity.command == "weston" && identity.process == compositor.processNumber)
     }
 
     @Test("a compositor that is killed and started again gets window and picture anew")

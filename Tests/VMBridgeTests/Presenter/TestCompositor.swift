@@ -15,6 +15,8 @@ final class TestCompositor {
     /// Path of its socket, good as a display name.
     var display: String { directory.appendingPathComponent("wayland-test").path }
     private var process: Process?
+    /// Its number; 0 while it does not run.
+    var processNumber: Int32 { process?.processIdentifier ?? 0 }
 
     init() throws {
         directory = FileManager.default.temporaryDirectory
