@@ -65,6 +65,13 @@ struct RunCommand: ParsableCommand {
         help: ArgumentHelp("How long a frame's fence is waited for.", valueName: "MILLISECONDS"))
     var fenceLimit: UInt64 = 2000
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "What happens to a frame whose fence is pending: hold it here, pass it on to the compositor, or auto, which passes it on only where that is known to stop nothing else. For one VM or for all; the last one counts.",
+            valueName: "[VM=]auto|pass|hold"))
+    var fences: [String] = []
+
     @Option(name: .long, help: ArgumentHelp("End by itself after so long.", valueName: "SECONDS"))
     var seconds: Double?
 
@@ -88,6 +95,15 @@ struct RunCommand: ParsableCommand {
         guard Set(names).count == names.count else {
             throw ValidationError("A VM is named twice: each has one --source.")
         }
+        for text in fences {
+            let (vm, policy) = Self.fences(text)
+            guard policy != nil else {
+                throw ValidationError("--fences is auto, pass or hold, or VM=auto|pass|hold.")
+            }
+            guard vm == nil || names.contains(where: { $0 == vm ?? "" }) else {
+                throw ValidationError("--fences names “\(vm ?? "")”, which no --source does.")
+            }
+        }
         guard headless || capture == nil else {
             throw ValidationError("--capture needs --headless: a compositor's windows are its own.")
         }
@@ -103,6 +119,13 @@ struct RunCommand: ParsableCommand {
         guard (1...600_000).contains(fenceLimit) else {
             throw ValidationError("--fence-limit goes from 1 to 600000 milliseconds.")
         }
+    }
+
+    /// Reads "[VM=]POLICY".
+    private static func fences(_ text: String) -> (vm: String?, policy: FencePolicy?) {
+        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        let policy = FencePolicy(rawValue: String(parts.last ?? ""))
+        return (parts.count == 2 ? String(parts[0]) : nil, policy)
     }
 
     func run() throws {
@@ -148,7 +171,13 @@ struct RunCommand: ParsableCommand {
         options.refreshRate = refresh
         options.captureDirectory = capture
         var configuration = BridgeConfiguration(
-            sources: try source.map { try SourceSpecification($0) },
+            sources: try source.map { text in
+                var source = try SourceSpecification(text)
+                for (vm, policy) in fences.map(Self.fences) where vm == nil || vm == source.vm {
+                    source.fences = policy ?? .auto
+                }
+                return source
+            },
             presentation: headless ? .headless(options) : .wayland(display: display))
         configuration.limits.fenceLimit = fenceLimit * 1_000_000
         return configuration

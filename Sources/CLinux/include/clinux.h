@@ -22,6 +22,7 @@ const char *vmb_error_text(int code);
 
 #define VMB_EPOLLIN 0x001u
 #define VMB_EPOLLOUT 0x004u
+#define VMB_EPOLLET 0x80000000u
 #define VMB_EPOLLERR 0x008u
 #define VMB_EPOLLHUP 0x010u
 #define VMB_EPOLL_ADD 1
@@ -243,3 +244,28 @@ struct vmb_drm_create_dumb {
 };
 struct vmb_vgem_fence_attach { uint32_t handle; uint32_t flags; uint32_t fence; uint32_t pad; };
 struct vmb_vgem_fence_signal { uint32_t fence; uint32_t flags; };
+
+// DRM synchronisation objects (drm.h)
+#define VMB_DRM_GET_CAP 0xc010640cul
+#define VMB_DRM_CAP_SYNCOBJ_TIMELINE 0x14u
+#define VMB_DRM_SYNCOBJ_CREATE 0xc00864bful
+#define VMB_DRM_SYNCOBJ_DESTROY 0xc00864c0ul
+#define VMB_DRM_SYNCOBJ_HANDLE_TO_FD 0xc01064c1ul
+#define VMB_DRM_SYNCOBJ_FD_TO_HANDLE 0xc01064c2ul
+#define VMB_DRM_SYNCOBJ_TRANSFER 0xc02064ccul
+#define VMB_DRM_SYNCOBJ_TIMELINE_SIGNAL 0xc01864cdul
+#define VMB_DRM_SYNCOBJ_EVENTFD 0xc01864cful
+/// With HANDLE_TO_FD: the fence as a sync_file. With FD_TO_HANDLE: a sync_file's fence into the handle.
+#define VMB_DRM_SYNCOBJ_SYNC_FILE 1u
+/// With EVENTFD: tell that the point has a fence, signalled or not.
+#define VMB_DRM_SYNCOBJ_AVAILABLE 4u
+struct vmb_drm_cap { uint64_t capability; uint64_t value; };
+struct vmb_drm_syncobj { uint32_t handle; uint32_t flags; };
+struct vmb_drm_syncobj_handle { uint32_t handle; uint32_t flags; int32_t descriptor; uint32_t pad; };
+struct vmb_drm_syncobj_transfer {
+    uint32_t source, destination;
+    uint64_t source_point, destination_point;
+    uint32_t flags, pad;
+};
+struct vmb_drm_syncobj_points { uint64_t handles, points; uint32_t count, flags; };
+struct vmb_drm_syncobj_eventfd { uint32_t handle, flags; uint64_t point; int32_t descriptor; uint32_t pad; };

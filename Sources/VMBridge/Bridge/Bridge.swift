@@ -8,14 +8,16 @@ final class Bridge<P: Presenter> {
     /// Makes a presenter, a session and a listening socket for each VM.
     init(
         _ configuration: BridgeConfiguration, loop: EventLoop, logger: Logger,
-        makePresenter: (_ vm: String) throws -> P
+        makePresenter: (_ source: SourceSpecification, _ syncDevice: SyncDevice?) throws -> P
     ) throws {
         let probe = try DescriptorProbe()
         let reaper = try DescriptorReaper()
+        let syncDevice = SyncDevice.find()
         for source in configuration.sources {
             let session = VMSession(
                 name: source.vm, limits: configuration.limits,
-                presenter: try makePresenter(source.vm), loop: loop, probe: probe, logger: logger)
+                presenter: try makePresenter(source, syncDevice), loop: loop, probe: probe,
+                syncDevice: syncDevice, logger: logger)
             sources.append(
                 try SocketSource(path: source.socketPath, session: session, reaper: reaper))
             logger.info("\(source.vm): listening on \(source.socketPath)")

@@ -6,6 +6,8 @@ public struct SourceSpecification: Sendable, Equatable {
     public var vm: String
     /// Path of the unix socket that the bridge makes and the VM's producer connects to.
     public var socketPath: String
+    /// What happens to frames whose acquire fence is pending.
+    public var fences = FencePolicy.auto
 
     /// A VM with a socket of its own.
     public init(vm: String, socketPath: String) {

@@ -32,17 +32,19 @@ public final class BridgeService {
             let capture = try options.captureDirectory.map(HeadlessCapture.init(directory:))
             self.capture = capture
             running = .headless(
-                try Bridge(configuration, loop: loop, logger: logger) { vm in
+                try Bridge(configuration, loop: loop, logger: logger) { source, _ in
                     HeadlessPresenter(
-                        vmName: vm, options: options, capture: capture, loop: loop, logger: logger)
+                        vmName: source.vm, options: options, capture: capture, loop: loop,
+                        logger: logger)
                 })
         case .wayland(let display):
             capture = nil
             running = .wayland(
-                try Bridge(configuration, loop: loop, logger: logger) { vm in
+                try Bridge(configuration, loop: loop, logger: logger) { source, syncDevice in
                     try WaylandPresenter(
-                        display: display, vmName: vm, loop: loop, logger: logger,
-                        fenceLimit: configuration.limits.fenceLimit)
+                        display: display, vmName: source.vm, loop: loop, logger: logger,
+                        fenceLimit: configuration.limits.fenceLimit, policy: source.fences,
+                        syncDevice: syncDevice)
                 })
         }
         hook = loop.addHook(AfterEachBatch(running))

@@ -28,6 +28,12 @@ package final class BufferMemory {
         descriptors = own
     }
 
+    /// How many descriptors hold it; several planes may share one.
+    package var descriptorCount: Int { descriptors.count }
+
+    /// A descriptor, lent; -1 above `descriptorCount`.
+    package func descriptor(at index: Int) -> Int32 { descriptors.number(at: index) ?? -1 }
+
     /// Bytes of its planes' rows, with what lies between the rows.
     package var pixelBytes: UInt64 {
         layout.planes.indices.reduce(0) {

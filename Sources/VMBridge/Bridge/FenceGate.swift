@@ -9,17 +9,34 @@ package enum GateEvent: Sendable {
     case failed(UseID, Int32)
     /// The fence did not signal within the limit.
     case timedOut(UseID)
+    /// The release fence has signalled: the use is over.
+    case released(UseID)
 }
 
-/// Holds frames in the loop until their acquire fence has signalled or their target time has come.
+/// Watches fences: frames are held until their acquire fence has signalled or their target time has
+/// come, fences that were passed on are told of when they end, and uses last until their release fence.
 /// Never blocks: a sync_file is watched like any other descriptor, and every wait has a deadline.
 package final class FenceGate {
+    fileprivate enum Kind {
+        /// For an acquire fence, or for the guest's message.
+        case fence
+        /// For a point of a timeline to get its fence.
+        case point(SyncTimeline, UInt64)
+        /// For a target time.
+        case time
+        /// For a release fence.
+        case release
+
+        var isFence: Bool { if case .fence = self { true } else { false } }
+        var isRelease: Bool { if case .release = self { true } else { false } }
+    }
+
     /// One wait; kept and used again, so that steady frames allocate nothing.
     fileprivate final class Wait: EventHandler, TimerHandler {
         unowned let gate: FenceGate
         let index: Int
         var use: UseID?
-        var kind: FrameWaits = []
+        var kind = Kind.fence
         var timer: TimerID?
         var registration: Registration?
         var fence = OwnedDescriptor.none
@@ -73,6 +90,47 @@ package final class FenceGate {
         return true
     }
 
+    /// Waits for a point of a guest's timeline: for its fence, and then for that.
+    ///
+    /// - Returns: whether there is something to wait for.
+    /// - Throws: `badDescriptor` when the kernel cannot watch it.
+    package func wait(
+        _ use: UseID, for timeline: SyncTimeline, point: UInt64, deadline: UInt64
+    ) throws(Refusal) -> Bool {
+        if let fence = try? timeline.fence(at: point) {
+            return try wait(use, fence: fence, deadline: deadline)
+        }
+        let wait = makeWait(use, .point(timeline, point))
+        do throws(KernelError) {
+            wait.fence = try EventFile.make()
+            try timeline.notify(wait.fence.number, at: point, whenAvailable: true)
+            wait.registration = try loop.register(wait.fence.number, .read, wait)
+        } catch {
+            end(wait)
+            throw Refusal(.badDescriptor, "The timeline's point cannot be watched: \(error)")
+        }
+        arm(wait, at: deadline)
+        return true
+    }
+
+    /// Watches a release fence, for as long as it takes.
+    ///
+    /// - Returns: whether there is something to wait for; not for a fence that cannot be watched.
+    package func waitForRelease(_ use: UseID, _ fence: consuming OwnedDescriptor) -> Bool {
+        guard Self.status(fence.number) == .pending else { return false }
+        let wait = makeWait(use, .release)
+        let number = fence.number
+        wait.fence = fence
+        wait.registration = try? loop.register(number, .read, wait)
+        if wait.registration == nil { end(wait) }
+        return wait.registration != nil
+    }
+
+    /// Whether a use lasts until its release fence.
+    package func isReleasing(_ use: UseID) -> Bool {
+        count > 0 && waits.contains { $0.use == use && $0.kind.isRelease }
+    }
+
     /// Waits for a FENCE_SIGNAL record.
     package func waitForMessage(_ use: UseID, deadline: UInt64) {
         arm(makeWait(use, .fence), at: deadline)
@@ -87,7 +145,8 @@ package final class FenceGate {
     ///
     /// - Returns: whether a wait for such a message stood open.
     package func message(_ use: UseID, isError: Bool) -> Bool {
-        for wait in waits where wait.use == use && wait.kind == .fence && wait.registration == nil {
+        for wait in waits
+        where wait.use == use && wait.kind.isFence && wait.registration == nil {
             end(wait)
             events.append(isError ? .failed(use, 0) : .open(use, .fence))
             return true
@@ -95,9 +154,14 @@ package final class FenceGate {
         return false
     }
 
-    /// Nobody waits for that use any longer.
+    /// Nobody waits for what that frame lacked. Its release fence, if it is that far, goes on.
     package func cancel(_ use: UseID) {
-        for wait in waits where wait.use == use { end(wait) }
+        for wait in waits where wait.use == use && !wait.kind.isRelease { end(wait) }
+    }
+
+    /// Nobody waits for anything.
+    package func cancelAll() {
+        for wait in waits { end(wait) }
     }
 
     /// Hands the gathered events over and forgets them.
@@ -111,7 +175,7 @@ package final class FenceGate {
         }
     }
 
-    private func makeWait(_ use: UseID, _ kind: FrameWaits) -> Wait {
+    private func makeWait(_ use: UseID, _ kind: Kind) -> Wait {
         let wait: Wait
         if let index = free.popLast() {
             wait = waits[index]
@@ -136,11 +200,19 @@ package final class FenceGate {
         wait.registration = nil
         wait.use = nil
         wait.fence = .none
+        wait.kind = .fence
         free.append(wait.index)
     }
 
     fileprivate func fenceEnded(_ wait: Wait) {
         guard let use = wait.use else { return }
+        if case .point(let timeline, let point) = wait.kind {
+            return pointCame(wait, use, timeline, point)
+        }
+        if wait.kind.isRelease {
+            events.append(.released(use))
+            return end(wait)
+        }
         switch Self.status(wait.fence.number) {
         case .pending: return
         case .signalled: events.append(.open(use, .fence))
@@ -150,9 +222,29 @@ package final class FenceGate {
         end(wait)
     }
 
+    /// The point has a fence: that is what is watched from now on.
+    private func pointCame(_ wait: Wait, _ use: UseID, _ timeline: SyncTimeline, _ point: UInt64) {
+        if let registration = wait.registration { loop.remove(registration) }
+        wait.registration = nil
+        wait.kind = .fence
+        do throws(KernelError) {
+            wait.fence = try timeline.fence(at: point)
+            wait.registration = try loop.register(wait.fence.number, .read, wait)
+        } catch {
+            events.append(.failed(use, 0))
+            return end(wait)
+        }
+        // It may have ended already, with or without an error.
+        fenceEnded(wait)
+    }
+
     fileprivate func deadline(_ wait: Wait) {
         guard let use = wait.use else { return }
-        events.append(wait.kind == .time ? .open(use, .time) : .timedOut(use))
+        if case .time = wait.kind {
+            events.append(.open(use, .time))
+        } else {
+            events.append(.timedOut(use))
+        }
         end(wait)
     }
 

@@ -1,3 +1,4 @@
+import Descriptors
 import VMBridgeCore
 
 /// What happened on the presenting side, as a value: the session takes them after each batch, so a
@@ -23,6 +24,8 @@ package enum PresenterEvent: Sendable {
     case frameCallback(SurfaceID)
     /// The consumer no longer reads the buffer of a committed use.
     case released(UseID)
+    /// It no longer will when a fence signals, which `takeReleaseFence` gives: one for each such event.
+    case releasedWithFence(UseID)
     /// A frame reached the screen.
     case presented(SurfaceID, FrameSequence, time: UInt64, refresh: UInt32, flags: UInt32)
     /// A committed frame never will.
@@ -81,6 +84,19 @@ package protocol Presenter: AnyObject {
     func reserveImage(_ use: UseID, of buffer: BufferID) -> ImageAnswer
     /// Gives back a reserved image that was never committed.
     func cancelImage(_ use: UseID)
+    /// The memory of a buffer that was added; nil once it is forgotten.
+    func memory(of buffer: BufferID) -> BufferMemory?
+    /// Whether the pending acquire fence of a use that has its image may go to the consumer.
+    func passesFence(of use: UseID) -> Bool
+    /// Takes the pending acquire fence of such a use.
+    func pass(_ fence: consuming OwnedDescriptor, with use: UseID)
+    /// Whether releases are wanted as soon as there is a fence for them.
+    var wantsReleaseFences: Bool { get set }
+    /// The fence of the next `releasedWithFence`.
+    func takeReleaseFence() -> OwnedDescriptor
+    /// How the consumer says that it is done with a buffer, in the words of status.
+    func releasePath(of buffer: BufferID) -> String
+
     /// How a buffer's pixels get to the consumer, in the words of status.
     func importPath(of buffer: BufferID) -> String
 
@@ -103,4 +119,17 @@ package protocol Presenter: AnyObject {
     func flush()
     /// Ends all: nothing is sent or reported any more.
     func shutDown()
+}
+
+/// A consumer that knows no fences: frames are held for theirs, and a release is one.
+extension Presenter {
+    package func memory(of buffer: BufferID) -> BufferMemory? { nil }
+    package func passesFence(of use: UseID) -> Bool { false }
+    package func pass(_ fence: consuming OwnedDescriptor, with use: UseID) {}
+    package var wantsReleaseFences: Bool {
+        get { false }
+        set {}
+    }
+    package func takeReleaseFence() -> OwnedDescriptor { .none }
+    package func releasePath(of buffer: BufferID) -> String { "by message" }
 }

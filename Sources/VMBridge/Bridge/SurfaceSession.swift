@@ -60,6 +60,12 @@ public struct SurfaceCounters: Sendable {
     public var fencesHeld: UInt64 = 0
     /// Frames that came with a fence.
     public var fences: UInt64 = 0
+    /// Frames whose pending fence went to the compositor with them.
+    public var fencesPassed: UInt64 = 0
+    /// Releases that came with a fence that was still pending.
+    public var releaseFences: UInt64 = 0
+    /// How the consumer says that it is done with a buffer, in the words of status.
+    public var releasePath = "none yet"
     /// From receipt to commit.
     public var latency = LatencyHistogram()
     /// Of the first commit, nanoseconds; 0 before it.
@@ -99,6 +105,9 @@ public struct SurfaceCounters: Sendable {
     /// How the surface's fences were served, in the words of status.
     public var syncPath: String {
         if fences == 0 { return "no fence" }
+        if fencesPassed > 0 {
+            return fencesHeld == 0 ? "passed on" : "passed on, some held in the loop"
+        }
         return fencesHeld == 0 ? "fence signalled on arrival" : "held in the loop"
     }
 

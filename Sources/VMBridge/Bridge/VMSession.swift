@@ -26,7 +26,13 @@ package final class VMSession<P: Presenter> {
     /// What the feedback's records carry, in order.
     package let feedbackDescriptors = DescriptorQueue()
     /// Whether the producer asked for releases as fences.
-    package var producerTakesFences = false
+    package var producerTakesFences = false {
+        didSet { presenter.wantsReleaseFences = producerTakesFences }
+    }
+    /// Committed uses whose passed fence failed or did not signal.
+    var badFences: Set<UseID> = []
+    /// Knows the timelines that guests name; nil when no device does.
+    let syncDevice: SyncDevice?
     var hiddenTimer: TimerID?
     var patienceTimer: TimerID?
     var isHiddenTimerArmed = false
@@ -46,9 +52,10 @@ package final class VMSession<P: Presenter> {
     /// A session without a producer.
     package init(
         name: String, limits: VMLimits, presenter: P, loop: EventLoop, probe: DescriptorProbe,
-        logger: Logger
+        syncDevice: SyncDevice? = nil, logger: Logger
     ) {
         self.name = name
+        self.syncDevice = syncDevice
         self.limits = limits
         self.presenter = presenter
         self.loop = loop
@@ -66,8 +73,10 @@ package final class VMSession<P: Presenter> {
 
     /// The greeting's answer.
     package func welcome(generation: UInt64) -> Welcome {
-        Welcome(
+        var welcome = Welcome(
             generation: generation, limits: limits, vmName: name, formats: presenter.formats)
+        welcome.acquireKinds = acquireKinds
+        return welcome
     }
 
     // MARK: Producer
@@ -140,6 +149,8 @@ package final class VMSession<P: Presenter> {
         }
         feedback.removeAll()
         feedbackDescriptors.removeAll()
+        gate.cancelAll()
+        badFences.removeAll()
         producerTakesFences = false
     }
 
@@ -235,7 +246,9 @@ package final class VMSession<P: Presenter> {
 
     func removeIfGone(_ surface: SurfaceSession) {
         guard surface.machine.phase == .gone else { return }
-        for use in ledger.uses(of: surface.id) { finish(use, .shown, surface) }
+        for use in ledger.uses(of: surface.id) where !gate.isReleasing(use) {
+            finish(use, outcome(of: use), surface)
+        }
         retired.append(status(of: surface))
         if retired.count > 64 { retired.removeFirst() }
         surfaces.remove(surface.id.slot)
@@ -257,13 +270,13 @@ package final class VMSession<P: Presenter> {
             buffer, surface: surface.id, key: surface.key, sequence: frame.sequence, limits: limits)
         let now = loop.now()
         do throws(Refusal) {
-            let waits = try startWaits(frame, use, buffer, header, &bundle, surface, now: now)
+            let (waits, fence) = try startWaits(
+                frame, use, buffer, header, &bundle, surface, now: now)
             surface.lastSequence = frame.sequence
-            perform(
-                surface.machine.accept(
-                    Frame(
-                        frame, use: use, buffer: buffer, size: size, receivedAt: now, waits: waits)),
-                surface)
+            var accepted = Frame(
+                frame, use: use, buffer: buffer, size: size, receivedAt: now, waits: waits)
+            accepted.isFencePassed = fence == .passed
+            perform(surface.machine.accept(accepted), surface)
         } catch {
             // The use is told of by whoever refuses the record; here it only leaves the books.
             gate.cancel(use)
@@ -276,43 +289,29 @@ package final class VMSession<P: Presenter> {
     private func startWaits(
         _ frame: FrameRecord, _ use: UseID, _ buffer: BufferID, _ header: RecordFrame,
         _ bundle: inout DescriptorBundle, _ surface: SurfaceSession, now: UInt64
-    ) throws(Refusal) -> FrameWaits {
+    ) throws(Refusal) -> (FrameWaits, FenceStart) {
         var waits: FrameWaits = []
-        switch frame.acquire {
-        case .none: break
-        case .syncFile:
-            // Looked at before it is taken: what is no fence stays in the bundle and goes with it.
-            try probe.requireSyncFile(bundle, header.firstDescriptor)
-            guard let fence = bundle.take(header.firstDescriptor) else {
-                throw Refusal(.badDescriptor, "The acquire fence did not come with its record.")
+        // First the image: whether it is there decides whether its fence can be passed on.
+        if presenter.isReady {
+            switch presenter.reserveImage(use, of: buffer) {
+            case .ready: break
+            case .pending: waits.insert(.importing)
+            case .refused(let refusal): throw refusal
             }
-            surface.counters.fences += 1
-            if try gate.wait(use, fence: fence, deadline: now + limits.fenceLimit) {
-                waits.insert(.fence)
-                surface.counters.fencesHeld += 1
-            }
-        case .message:
-            gate.waitForMessage(use, deadline: now + limits.fenceLimit)
-            surface.counters.fences += 1
-            surface.counters.fencesHeld += 1
-            waits.insert(.fence)
-        case .implicit, .timelinePoint:
-            throw Refusal(.unsupported, "This acquire kind is reserved.")
+        } else {
+            waits.insert(.importing)
+        }
+        var fence = FenceStart.open
+        if frame.acquire != .none {
+            fence = try startFence(
+                frame, use, buffer, header, &bundle, &surface.counters, now: now)
+            if fence == .held { waits.insert(.fence) }
         }
         if frame.targetTime > 0 {
             gate.wait(use, until: now + frame.targetTime)
             waits.insert(.time)
         }
-        guard presenter.isReady else {
-            waits.insert(.importing)
-            return waits
-        }
-        switch presenter.reserveImage(use, of: buffer) {
-        case .ready: break
-        case .pending: waits.insert(.importing)
-        case .refused(let refusal): throw refusal
-        }
-        return waits
+        return (waits, fence)
     }
 
     private func signal(

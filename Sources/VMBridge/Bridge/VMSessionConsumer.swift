@@ -23,21 +23,35 @@ extension VMSession {
             perform(surface.machine.unblock(use, wait), surface)
         case .failed(let use, let code):
             let why = code == 0 ? "by the guest's word" : "with error \(code)"
-            fail(use, Refusal(.fenceFailed, "The acquire fence ended in failure, \(why)."))
+            fail(use, Refusal(.fenceFailed, "The acquire fence ended in failure, \(why)."), .fence)
         case .timedOut(let use):
             fail(
                 use,
                 Refusal(
                     .fenceTimeout,
-                    "The acquire fence did not signal within \(limits.fenceLimit / 1_000_000) ms."))
+                    "The acquire fence did not signal within \(limits.fenceLimit / 1_000_000) ms."),
+                .fenceTime)
+        case .released(let use): finish(use, outcome(of: use), surface(of: use))
         }
     }
 
-    private func surface(of use: UseID) -> SurfaceSession? {
+    func surface(of use: UseID) -> SurfaceSession? {
         ledger[use].flatMap { surfaces[$0.surface.slot] }
     }
 
-    func fail(_ use: UseID, _ refusal: Refusal, wasCommitted: Bool = false) {
+    /// What failed of a frame that was accepted.
+    enum Failure {
+        /// Its import.
+        case image
+        /// Its commit, since its buffer could not be read.
+        case commit
+        /// Its acquire fence, with an error.
+        case fence
+        /// Its acquire fence, by not signalling.
+        case fenceTime
+    }
+
+    func fail(_ use: UseID, _ refusal: Refusal, _ what: Failure = .image) {
         guard let known = ledger[use], let surface = surfaces[known.surface.slot] else { return }
         count(refusal, about: "frame \(known.sequence) of surface", object: surface.key.value)
         feedback.append(
@@ -45,8 +59,19 @@ extension VMSession {
                 RefusedRecord(
                     type: RecordType.frame, object: surface.key.value, sequence: known.sequence,
                     refusal: refusal)))
-        perform(
-            wasCommitted ? surface.machine.commitFailed(use) : surface.machine.fail(use), surface)
+        switch what {
+        case .image: perform(surface.machine.fail(use), surface)
+        case .commit: perform(surface.machine.commitFailed(use), surface)
+        case .fence: perform(surface.machine.fail(use), surface)
+        case .fenceTime: perform(surface.machine.fenceStuck(use), surface)
+        }
+        guard what == .fence || what == .fenceTime, ledger[use] != nil else { return }
+        // It was passed on: the compositor has the frame, and its release ends the use.
+        badFences.insert(use)
+        guard what == .fenceTime else { return }
+        logger.warning(
+            "\(name): surface \(surface.key): made a new window, since the compositor holds frame \(known.sequence) whose fence does not signal"
+        )
     }
 
     private func handle(_ event: PresenterEvent) {
@@ -55,7 +80,8 @@ extension VMSession {
         case .released(let use):
             let surface = surface(of: use)
             surface?.machine.released(use)
-            finish(use, .shown, surface)
+            finish(use, outcome(of: use), surface)
+        case .releasedWithFence(let use): releasedWithFence(use)
         case .copied(let id, let bytes): with(id) { copied($0, bytes) }
         case .presented(let id, let sequence, let time, let refresh, let flags):
             with(id) { presented($0, sequence, time, refresh, flags) }
@@ -66,7 +92,7 @@ extension VMSession {
                 perform(surface.machine.unblock(use, .importing), surface)
             }
         case .importFailed(let use, let refusal): fail(use, refusal)
-        case .commitFailed(let use, let refusal): fail(use, refusal, wasCommitted: true)
+        case .commitFailed(let use, let refusal): fail(use, refusal, .commit)
         case .bufferRefused(let id, let refusal): refuse(id, refusal)
         case .configured(let id, let configure, let serial):
             with(id) { perform($0.machine.configured(configure, serial: serial), $0) }
@@ -90,6 +116,7 @@ extension VMSession {
         // Its first buffers may have been imported.
         if surface.counters.bytesCopied == 0, let frame = surface.machine.current {
             surface.counters.importPath = presenter.importPath(of: frame.buffer)
+            surface.counters.releasePath = presenter.releasePath(of: frame.buffer)
         }
         surface.counters.bytesCopied += bytes
     }
@@ -145,7 +172,8 @@ extension VMSession {
             guard let surface = surfaces[slot] else { continue }
             perform(surface.machine.compositorLost(), surface)
             let kept = surface.machine.uses
-            for use in ledger.uses(of: surface.id) where !kept.contains(use) {
+            for use in ledger.uses(of: surface.id)
+            where !kept.contains(use) && !gate.isReleasing(use) {
                 finish(use, .lost, surface)
             }
             removeIfGone(surface)
@@ -216,12 +244,15 @@ extension VMSession {
         presenter.commit(surface.id, frame)
         if surface.committed(frame, now: loop.now()) {
             surface.counters.importPath = presenter.importPath(of: frame.buffer)
+            surface.counters.releasePath = presenter.releasePath(of: frame.buffer)
         }
         armHiddenTimer()
     }
 
     func finish(_ use: UseID, _ outcome: UseOutcome, _ surface: SurfaceSession?) {
         guard let ended = ledger.end(use, outcome) else { return }
+        // The watch over a fence that was passed on.
+        if gate.count > 0 { gate.cancel(use) }
         if outcome != .shown {
             presenter.cancelImage(use)
             surface?.counters.count(outcome)

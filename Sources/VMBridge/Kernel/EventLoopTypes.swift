@@ -10,6 +10,8 @@ public struct Interest: OptionSet, Sendable {
     public static let read = Interest(rawValue: VMB_EPOLLIN)
     /// Room to write.
     public static let write = Interest(rawValue: VMB_EPOLLOUT)
+    /// Told once for each change and not until it is taken away: for an eventfd that nobody reads.
+    package static let edge = Interest(rawValue: VMB_EPOLLET)
 }
 
 /// What a descriptor is ready for. Errors and hang-ups are told whatever the interest.

@@ -36,7 +36,7 @@ package enum StatusReport {
                 rounded(counters.framesPerSecond),
                 milliseconds(counters.latency.mean) + ", "
                     + milliseconds(counters.latency.percentile(0.99)),
-                importPath(counters), counters.syncPath,
+                importPath(counters), "\(counters.syncPath); released by \(counters.releasePath)",
             ])
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
@@ -94,6 +94,9 @@ package enum StatusReport {
         object.add("import_path", counters.importPath)
         object.add("bytes_copied", counters.bytesCopied)
         object.add("sync_path", counters.syncPath)
+        object.add("release_path", counters.releasePath)
+        object.add("fences_passed", counters.fencesPassed)
+        object.add("release_fences", counters.releaseFences)
         object.add("frames_per_second", counters.framesPerSecond)
         object.add("latency_mean_ns", counters.latency.mean)
         object.add("latency_min_ns", counters.latency.minimum)

@@ -22,6 +22,18 @@ public struct VMLimits: Sendable, Equatable {
     public init() {}
 }
 
+/// What happens to a frame whose acquire fence is still pending.
+public enum FencePolicy: String, Sendable, CaseIterable {
+    /// It is held in the loop, unless the compositor takes fences as points of a timeline and was shown
+    /// to keep other surfaces going meanwhile; releases come back as fences where there are any.
+    case auto
+    /// It is passed on to the compositor with its frame wherever there is a way, whatever else that
+    /// stops.
+    case pass
+    /// It is held in the loop, and the compositor never sees a fence.
+    case hold
+}
+
 /// A bucket of permits that refills with time: it bounds the rate of records and allows a burst of
 /// one second. Pure: the caller brings the clock.
 public struct TokenBucket: Sendable {

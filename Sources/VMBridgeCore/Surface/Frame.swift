@@ -34,6 +34,9 @@ public struct Frame: Sendable {
     public var receivedAt: UInt64
     /// What it still lacks.
     public var waits: FrameWaits
+    /// Its acquire fence was pending and goes to the compositor with it; until that signals, or fails
+    /// to, the gate watches it.
+    public var isFencePassed = false
 
     /// Makes a frame of a validated record.
     public init(

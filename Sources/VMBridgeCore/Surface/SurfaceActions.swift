@@ -2,7 +2,7 @@
 public enum SurfaceAction: Sendable, Equatable {
     /// Make the window and ask for its first configure.
     case createWindow
-    /// Take the window away; `windowGone` follows.
+    /// Take the window away; `windowGone` follows. May be followed by `createWindow` for a new one.
     case destroyWindow
     /// Answer a configure.
     case acknowledge(serial: UInt32)

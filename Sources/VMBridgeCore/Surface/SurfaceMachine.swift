@@ -44,6 +44,8 @@ public struct SurfaceMachine: Sendable {
     private var owesFrame = false
     /// No frame is kept while there is no compositor.
     private var isDormant = false
+    /// Windows of it that are being taken away.
+    private var departing = 0
 
     /// A surface that has no window yet.
     public init() {}
@@ -174,9 +176,15 @@ public struct SurfaceMachine: Sendable {
         candidates[1] = older
         candidates[2] = ready
         candidates[3] = isCurrentHeld ? current : nil
+        // A fence that was passed on went with the compositor: the next one gets the frame without.
+        for index in 0..<4 where candidates[index]?.isFencePassed == true {
+            candidates[index]?.isFencePassed = false
+            candidates[index]?.waits.insert(.fence)
+        }
         (newer, older, ready, current) = (nil, nil, nil, nil)
         isCurrentHeld = false
         isCallbackPending = false
+        departing = 0
         skipped = .whole
         lastConfigure = ConfigureRecord(size: .zero)
         // Newest first; one whose fence is pending only counts when there is nothing else.
@@ -186,8 +194,9 @@ public struct SurfaceMachine: Sendable {
         }
         if keep == nil { keep = (0..<4).first { candidates[$0] != nil } }
         for index in 0..<4 {
-            guard var frame = candidates[index] else { continue }
+            guard let frame = candidates[index] else { continue }
             if index == keep {
+                var frame = frame
                 frame.waits.insert(.importing)
                 newer = frame
             } else {
@@ -248,9 +257,13 @@ public struct SurfaceMachine: Sendable {
         return actions
     }
 
-    /// Something that a frame waited for has come.
+    /// Something that a frame waited for has come, or a fence that was passed on has signalled.
     public mutating func unblock(_ use: UseID, _ wait: FrameWaits) -> SurfaceActions {
         var actions = SurfaceActions()
+        if wait == .fence {
+            if ready?.use == use { ready?.isFencePassed = false }
+            if current?.use == use { current?.isFencePassed = false }
+        }
         if var frame = older, frame.use == use {
             frame.waits.subtract(wait)
             older = frame.waits.isEmpty ? nil : frame
@@ -291,6 +304,30 @@ public struct SurfaceMachine: Sendable {
         return actions
     }
 
+    /// The fence that was passed on with a frame did not signal in time. A frame that waits is refused.
+    /// A commit cannot be recalled: when the compositor has the frame, its window is given up for a new
+    /// one, and the use ends when the compositor has confirmed that.
+    public mutating func fenceStuck(_ use: UseID) -> SurfaceActions {
+        if [older?.use, newer?.use, ready?.use].contains(use) { return fail(use) }
+        var actions = SurfaceActions()
+        switch phase {
+        case .unmapped, .closing, .gone: return actions
+        case .awaitingConfigure, .ready, .presenting, .hidden: break
+        }
+        phase = .awaitingConfigure
+        departing += 1
+        current = nil
+        isCurrentHeld = false
+        isCallbackPending = false
+        skipped = .whole
+        skippedUpTo = lastAccepted
+        owesFrame = true
+        lastConfigure = ConfigureRecord(size: .zero)
+        actions.append(.destroyWindow)
+        actions.append(.createWindow)
+        return actions
+    }
+
     /// A frame of this surface was refused before it came here: what it changed is not known.
     public mutating func frameWasRefused() {
         skipped = .whole
@@ -309,6 +346,7 @@ public struct SurfaceMachine: Sendable {
         case .awaitingConfigure, .ready, .presenting, .hidden:
             phase = .closing
             endAllWaiting(.lost, &actions)
+            departing += 1
             actions.append(.destroyWindow)
         }
         return actions
@@ -317,7 +355,8 @@ public struct SurfaceMachine: Sendable {
     /// The compositor has done away with the window.
     public mutating func windowGone() -> SurfaceActions {
         var actions = SurfaceActions()
-        guard phase == .closing else { return actions }
+        departing = max(departing - 1, 0)
+        guard phase == .closing, departing == 0 else { return actions }
         phase = .gone
         if isCurrentHeld, let current { actions.append(.end(current.use, .shown)) }
         isCurrentHeld = false
@@ -404,7 +443,9 @@ public struct SurfaceMachine: Sendable {
     private mutating func end(
         _ frame: Frame, _ outcome: UseOutcome, _ actions: inout SurfaceActions
     ) {
-        if !frame.waits.isEmpty { actions.append(.cancelWaits(frame.use)) }
+        if !frame.waits.isEmpty || frame.isFencePassed {
+            actions.append(.cancelWaits(frame.use))
+        }
         actions.append(.end(frame.use, outcome))
     }
 

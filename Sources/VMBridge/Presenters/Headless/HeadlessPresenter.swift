@@ -83,6 +83,8 @@ package final class HeadlessPresenter: Presenter {
 
     package func forgetBuffer(_ id: BufferID) { memories[id] = nil }
 
+    package func memory(of buffer: BufferID) -> BufferMemory? { memories[buffer] }
+
     package func reserveImage(_ use: UseID, of buffer: BufferID) -> ImageAnswer { .ready }
 
     package func cancelImage(_ use: UseID) {

@@ -1,3 +1,4 @@
+import Descriptors
 import VMBridgeCore
 import Wayland
 
@@ -21,6 +22,16 @@ final class BufferImage: HotEventTarget {
         case dead
     }
 
+    /// What says that the compositor is done with a commit.
+    enum Release {
+        /// `wl_buffer.release`, and the dma-buf's own fences.
+        case message
+        /// A point of our timeline; the message means nothing then.
+        case point
+        /// The object that was asked for with the commit; the message means nothing then.
+        case object
+    }
+
     private let books: PresenterBooks
     /// The buffer; nil when the image is of no use any more.
     private(set) var buffer: WaylandBuffer?
@@ -35,6 +46,12 @@ final class BufferImage: HotEventTarget {
     var refusal: Refusal?
     /// Our memory behind it, when the guest's buffer is copied.
     private(set) var own: OwnPixels?
+    /// How the commit that it is in will be released.
+    var release = Release.message
+    /// The pending acquire fence of the use that has it.
+    private var acquireFence = OwnedDescriptor.none
+    private var timeline: ReleaseTimeline?
+    private var releaseObject: ZwpLinuxBufferReleaseV1?
 
     init(_ buffer: WaylandBuffer, _ books: PresenterBooks) {
         self.buffer = buffer
@@ -43,6 +60,9 @@ final class BufferImage: HotEventTarget {
 
     /// Whether linux-dmabuf owes nothing for it.
     var isAnswered: Bool { params == nil }
+
+    /// Whether fences can go with it: an imported dma-buf.
+    var carriesFences: Bool { own == nil && buffer?.layout.memory == .dmaBuf && wlBuffer != nil }
 
     /// Takes the object that wl_shm has made at once.
     func took(_ made: WlBuffer) {
@@ -79,9 +99,64 @@ final class BufferImage: HotEventTarget {
         books.tell(.imported(use))
     }
 
+    // MARK: Fences
+
+    /// Takes the fence that the next commit waits for.
+    func setAcquireFence(_ fence: consuming OwnedDescriptor) { acquireFence = fence }
+
+    /// Hands it over; no descriptor when the content is complete.
+    func takeAcquireFence() -> OwnedDescriptor {
+        guard acquireFence.isValid else { return .none }
+        var fence = OwnedDescriptor.none
+        swap(&fence, &acquireFence)
+        return fence
+    }
+
+    /// Its timeline of releases.
+    func makeReleaseTimeline(
+        _ manager: WpLinuxDrmSyncobjManagerV1, _ device: SyncDevice, _ loop: EventLoop
+    ) throws(KernelError) -> ReleaseTimeline {
+        if let timeline { return timeline }
+        let made = try ReleaseTimeline(self, manager, device, loop)
+        timeline = made
+        return made
+    }
+
+    /// Its next release is told by that object.
+    func expectRelease(_ object: ZwpLinuxBufferReleaseV1) {
+        releaseObject?.destroyProxy()
+        object.setTarget(self)
+        releaseObject = object
+        release = .object
+    }
+
+    /// The point of its release has signalled, or has a fence.
+    func pointCame(_ fence: consuming OwnedDescriptor) {
+        guard release == .point else { return }
+        ended(fence)
+    }
+
+    /// The compositor is done with it, but for a fence that may still be pending.
+    private func ended(_ fence: consuming OwnedDescriptor) {
+        let ended = use
+        window = nil
+        guard state == .committed || state == .orphan else { return }
+        state = .idle
+        use = nil
+        guard let ended else { return }
+        books.images.remove(ended.slot)
+        // A fence that ended with an error is nothing to wait for either.
+        if fence.isValid, (try? FenceStatus.of(fence.number)) == .pending {
+            books.tellReleased(ended, fence)
+        } else {
+            books.tell(.released(ended))
+        }
+    }
+
     /// The use is over as far as the session is concerned.
     func letGo() {
         use = nil
+        acquireFence = .none
         switch state {
         case .reserved:
             state = .idle
@@ -104,6 +179,14 @@ final class BufferImage: HotEventTarget {
         wlBuffer = nil
         own = nil
         window = nil
+        acquireFence = .none
+        if let timeline {
+            timeline.end()
+            books.later(.destroyTimeline(timeline.shared))
+        }
+        timeline = nil
+        releaseObject?.destroyProxy()
+        releaseObject = nil
         state = .dead
         buffer = nil
         if params != nil { books.abandon(self) }
@@ -119,14 +202,26 @@ final class BufferImage: HotEventTarget {
     // MARK: Events
 
     override func wlBufferRelease(_ sender: WlBuffer) {
-        let ended = use
-        window = nil
-        guard state == .committed || state == .orphan else { return }
-        state = .idle
-        use = nil
-        guard let ended else { return }
-        books.images.remove(ended.slot)
-        books.tell(.released(ended))
+        guard release == .message else { return }
+        if carriesFences, let memory = buffer?.memory {
+            ended(FencePath.leftover(memory))
+        } else {
+            ended(.none)
+        }
+    }
+
+    override func zwpLinuxBufferReleaseV1FencedRelease(
+        _ sender: ZwpLinuxBufferReleaseV1, fence: consuming OwnedDescriptor
+    ) {
+        guard sender == releaseObject else { return }
+        releaseObject = nil
+        ended(fence)
+    }
+
+    override func zwpLinuxBufferReleaseV1ImmediateRelease(_ sender: ZwpLinuxBufferReleaseV1) {
+        guard sender == releaseObject else { return }
+        releaseObject = nil
+        ended(.none)
     }
 
     override func zwpLinuxBufferParamsV1Created(_ sender: ZwpLinuxBufferParamsV1, buffer: WlBuffer)

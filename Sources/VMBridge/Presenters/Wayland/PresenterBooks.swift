@@ -1,3 +1,4 @@
+import Descriptors
 import VMBridgeCore
 import Wayland
 
@@ -14,6 +15,8 @@ enum PresenterOperation {
     case destroyParams(ZwpLinuxBufferParamsV1)
     /// Ends an object.
     case destroyPool(WlShmPool)
+    /// Ends an object.
+    case destroyTimeline(WpLinuxDrmSyncobjTimelineV1)
     /// Answers the latest ping.
     case pong
 }
@@ -25,6 +28,8 @@ final class PresenterBooks {
     private let events = Gathered<PresenterEvent>(capacity: 256)
     /// The image that serves a use.
     var images = SlotObjects<BufferImage>()
+    /// The fences of `releasedWithFence` events that were told, in order.
+    let releaseFences = DescriptorQueue()
     /// Objects that left the tables while libwayland may still be calling one of their methods; let
     /// go of outside of its dispatching.
     private var retired: ContiguousArray<HotEventTarget> = []
@@ -104,7 +109,16 @@ final class PresenterBooks {
     /// Hands the events over, those included that come meanwhile.
     func take(_ body: (PresenterEvent) -> Void) { events.take(body) }
 
-    func forgetEvents() { events.removeAll() }
+    /// A release that waits for a fence.
+    func tellReleased(_ use: UseID, _ fence: consuming OwnedDescriptor) {
+        releaseFences.append(fence)
+        events.append(.releasedWithFence(use))
+    }
+
+    func forgetEvents() {
+        events.removeAll()
+        releaseFences.removeAll()
+    }
 
     // MARK: Ends
 

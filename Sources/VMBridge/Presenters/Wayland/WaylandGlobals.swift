@@ -12,6 +12,8 @@ final class WaylandGlobals {
     let viewporter: WpViewporter?
     let presentation: WpPresentation?
     let decorationManager: ZxdgDecorationManagerV1?
+    let syncobjManager: WpLinuxDrmSyncobjManagerV1?
+    let explicitSync: ZwpLinuxExplicitSynchronizationV1?
     /// What can be imported.
     private(set) var catalog = FormatCatalog()
     /// The clock that presentation times are of; nil before the compositor has said it.
@@ -52,6 +54,8 @@ final class WaylandGlobals {
         viewporter = registry.bind(WpViewporter.self)
         presentation = registry.bind(WpPresentation.self)
         decorationManager = registry.bind(ZxdgDecorationManagerV1.self)
+        syncobjManager = registry.bind(WpLinuxDrmSyncobjManagerV1.self)
+        explicitSync = registry.bind(ZwpLinuxExplicitSynchronizationV1.self)
         listen()
     }
 
@@ -135,6 +139,8 @@ final class WaylandGlobals {
         viewporter?.destroy()
         presentation?.destroy()
         decorationManager?.destroy()
+        syncobjManager?.destroy()
+        explicitSync?.destroy()
         wmBase.destroy()
         // These two have no destructor in the versions that are bound.
         shm.destroyProxy()

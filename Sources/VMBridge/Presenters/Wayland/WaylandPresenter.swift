@@ -1,3 +1,4 @@
+import Descriptors
 import Glibc
 import Logging
 import VMBridgeCore
@@ -23,6 +24,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     private var machine = CompositorMachine()
     private let books: PresenterBooks
     private let copies: CopyPath
+    private let fences: FencePath
     private var connection: WaylandConnection?
     private var registry: WaylandRegistry?
     private var globals: WaylandGlobals?
@@ -53,22 +55,26 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     ///   waited for.
     package convenience init(
         display: String?, vmName: String, loop: EventLoop, logger: Logger,
-        fenceLimit: UInt64 = VMLimits().fenceLimit
+        fenceLimit: UInt64 = VMLimits().fenceLimit, policy: FencePolicy = .auto,
+        syncDevice: SyncDevice? = nil
     ) throws(WaylandConnectError) {
-        try self.init(vmName: vmName, loop: loop, logger: logger, fenceLimit: fenceLimit) {
-            () throws(WaylandConnectError) in try WaylandConnection.connect(name: display)
-        }
+        try self.init(
+            vmName: vmName, loop: loop, logger: logger, fenceLimit: fenceLimit, policy: policy,
+            syncDevice: syncDevice
+        ) { () throws(WaylandConnectError) in try WaylandConnection.connect(name: display) }
     }
 
     /// The same with another way to a connection.
     init(
         vmName: String, loop: EventLoop, logger: Logger,
         fenceLimit: UInt64 = VMLimits().fenceLimit, access: any BufferAccess = LinuxBufferAccess(),
+        policy: FencePolicy = .auto, syncDevice: SyncDevice? = nil,
         open: @escaping () throws(WaylandConnectError) -> WaylandConnection
     ) throws(WaylandConnectError) {
         self.open = open
         books = PresenterBooks(vmName: vmName)
         copies = CopyPath(books, loop, logger, access, limit: fenceLimit)
+        fences = FencePath(policy, syncDevice, books, loop, logger)
         self.vmName = vmName
         self.loop = loop
         self.logger = logger
@@ -170,6 +176,8 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         binding = nil
         if let globals {
             globals.complete()
+            fences.choose(
+                globals, compositor: CompositorIdentity(peerOf: connection.fileDescriptor))
             handle(.bound)
         } else if let globals = WaylandGlobals(registry, books, logger) {
             self.globals = globals
@@ -241,6 +249,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         case .destroyBuffer(let object): object.destroy()
         case .destroyParams(let object): object.destroy()
         case .destroyPool(let object): object.destroy()
+        case .destroyTimeline(let object): object.destroy()
         case .pong: _ = books.takePing()
         }
     }
@@ -334,6 +343,31 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         image.letGo()
     }
 
+    package func memory(of buffer: BufferID) -> BufferMemory? { buffers[buffer.slot]?.memory }
+
+    package func passesFence(of use: UseID) -> Bool {
+        guard fences.passesPending, let image = books.images[use.slot] else { return false }
+        return image.state == .reserved && image.carriesFences
+    }
+
+    package func pass(_ fence: consuming OwnedDescriptor, with use: UseID) {
+        books.images[use.slot]?.setAcquireFence(fence)
+    }
+
+    package var wantsReleaseFences: Bool {
+        get { fences.wantsReleaseFences }
+        set { fences.wantsReleaseFences = newValue }
+    }
+
+    package func takeReleaseFence() -> OwnedDescriptor { books.releaseFences.takeFirst() ?? .none }
+
+    package func releasePath(of buffer: BufferID) -> String {
+        guard let buffer = buffers[buffer.slot], buffer.layout.memory == .dmaBuf,
+            buffer.copy == nil
+        else { return "wl_buffer.release" }
+        return fences.words
+    }
+
     package func importPath(of buffer: BufferID) -> String {
         guard let buffer = buffers[buffer.slot] else { return "none: the buffer is gone" }
         if let refusal = buffer.refusal { return "none: \(refusal.sentence)" }
@@ -396,7 +430,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
 
     package func createWindow(_ id: SurfaceID, _ properties: WindowProperties) {
         guard isReady, let globals else { return }
-        let window = WaylandWindow(id, properties, books, globals)
+        let window = WaylandWindow(id, properties, books, globals, fences)
         windows.set(id.slot, window)
         submit(window)
     }
@@ -468,11 +502,12 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         let outcome: WaylandConnection.FlushOutcome
         switch operation {
         case .window(let window):
-            outcome = connection.reserve(bytes: window.pendingBytes, descriptors: 0)
+            outcome = connection.reserve(
+                bytes: window.pendingBytes, descriptors: window.pendingDescriptors)
         case .importImage(let image):
             outcome = connection.reserve(
                 bytes: Self.groupBytes, descriptors: image.buffer?.descriptorsPerImport ?? 0)
-        case .destroyBuffer, .destroyParams, .destroyPool, .pong:
+        case .destroyBuffer, .destroyParams, .destroyPool, .destroyTimeline, .pong:
             outcome = connection.reserve(bytes: Self.groupBytes, descriptors: 0)
         }
         switch outcome {
@@ -490,6 +525,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         case .destroyBuffer(let object): object.destroy()
         case .destroyParams(let object): object.destroy()
         case .destroyPool(let object): object.destroy()
+        case .destroyTimeline(let object): object.destroy()
         case .pong:
             if let serial = books.takePing() { globals?.wmBase.pong(serial: serial) }
         }

@@ -31,6 +31,7 @@ final class WaylandWindow: HotEventTarget {
     let id: SurfaceID
     private let books: PresenterBooks
     private let globals: WaylandGlobals
+    private let fencePath: FencePath
     private var properties: WindowProperties
     private var sent: WindowProperties?
     private(set) var pending: Pending = .create
@@ -44,6 +45,7 @@ final class WaylandWindow: HotEventTarget {
     private var toplevel: XdgToplevel?
     private var viewport: WpViewport?
     private var decoration: ZxdgToplevelDecorationV1?
+    private var fences: WindowFences?
     private var callback: WlCallback?
     private var end: WlCallback?
 
@@ -73,9 +75,10 @@ final class WaylandWindow: HotEventTarget {
 
     init(
         _ id: SurfaceID, _ properties: WindowProperties, _ books: PresenterBooks,
-        _ globals: WaylandGlobals
+        _ globals: WaylandGlobals, _ fencePath: FencePath
     ) {
         self.id = id
+        self.fencePath = fencePath
         self.properties = properties
         self.books = books
         self.globals = globals
@@ -110,11 +113,14 @@ final class WaylandWindow: HotEventTarget {
 
     /// Bytes that the pending requests take at most.
     var pendingBytes: Int {
-        guard !pending.isDisjoint(with: [.create, .update]) else { return 640 }
+        guard !pending.isDisjoint(with: [.create, .update]) else { return 800 }
         // Title and app id have at most 256 bytes each (source-v1 §5.5), apart from their prefixes.
         let strings = properties.identity.title.utf8.count + properties.identity.appID.utf8.count
-        return min(4096, 900 + strings)
+        return min(4096, 1060 + strings)
     }
+
+    /// Descriptors that they pass at most.
+    var pendingDescriptors: Int { pending.contains(.frame) ? fencePath.descriptorsPerCommit : 0 }
 
     /// Sends what is pending, after room was made for it.
     ///
@@ -219,6 +225,11 @@ final class WaylandWindow: HotEventTarget {
         let view = FrameView(frame, isBottomUp: buffer.layout.isBottomUp, forced: forced)
         show(view, surface)
         setOpaque(surface)
+        if image.carriesFences || fences != nil {
+            let fences = fences ?? WindowFences()
+            self.fences = fences
+            fencePath.prepare(fences, image, surface, globals)
+        }
         surface.attach(buffer: wlBuffer, x: 0, y: 0)
         damage(frame.damage, view, of: frame.size, surface)
         callback?.destroyProxy()
@@ -332,6 +343,8 @@ final class WaylandWindow: HotEventTarget {
         callback = nil
         for feedback in feedbacks { feedback.object.destroyProxy() }
         feedbacks.removeAll(keepingCapacity: true)
+        fences?.withdraw()
+        fences = nil
         decoration?.destroy()
         viewport?.destroy()
         toplevel?.destroy()
