@@ -18,6 +18,7 @@ struct ProduceCommand: ParsableCommand {
               vm-bridge produce --socket /run/vm-bridge/a.sock
               vm-bridge produce --socket a.sock --surfaces 2 --frames 120 --colour green
               vm-bridge produce --socket a.sock --buffer udmabuf --fence sync_file
+              vm-bridge produce --socket a.sock --pattern rows --overwrite --rate 60
               vm-bridge produce --socket a.sock --misbehave short-stride
               vm-bridge produce --misbehave list
 
@@ -94,7 +95,7 @@ struct ProduceCommand: ParsableCommand {
         if output.json {
             print(producer.summary.json(end))
         } else if producer.welcome != nil {
-            print(producer.summary.line)
+            for line in [producer.summary.line] + producer.summary.details { print(line) }
         }
         guard end != .done else { return }
         StandardError.write("vm-bridge produce: \(end)\n")

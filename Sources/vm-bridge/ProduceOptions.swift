@@ -46,7 +46,13 @@ struct ProduceFrameOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Show this PNG, with the frame number at its left edge, instead of the test pattern.",
+            "What is drawn: test (moving, with a frame number for people), rows (every row carries the frame number in full: mixed pictures show).",
+            valueName: "kind"))
+    var pattern = ProducerPattern.test
+
+    @Option(
+        help: ArgumentHelp(
+            "Show this PNG, with the frame number at its left edge, instead of a pattern.",
             valueName: "file"))
     var picture: String?
 
@@ -58,7 +64,7 @@ struct ProduceFrameOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Colour of the test pattern: \(Colour.accentNames.joined(separator: ", ")), or a number.",
+            "Colour of the test pattern: \(Colour.accentNames.joined(separator: ", ")), or a number; each further window has the next number.",
             valueName: "name|seed"))
     var colour = "0"
 
@@ -94,6 +100,13 @@ struct ProduceFrameOptions: ParsableArguments {
         guard (0...86_400).contains(linger) else {
             throw ValidationError("--linger takes 0 to 86400 seconds.")
         }
+        guard pattern == .test || picture == nil else {
+            throw ValidationError("--pattern rows and --picture exclude each other.")
+        }
+        if pattern == .rows, let size, Int(size.size.width) < RowsPattern.minimumWidth {
+            throw ValidationError(
+                "--pattern rows needs a width of \(RowsPattern.minimumWidth) pixels at least.")
+        }
     }
 
     func seed() throws -> UInt32 {
@@ -108,6 +121,7 @@ struct ProduceFrameOptions: ParsableArguments {
         options.surfaces = surfaces
         options.size = size?.size
         options.format = format.format
+        options.pattern = pattern
         options.rate = rate
         options.frames = count
         options.title = title
@@ -130,29 +144,68 @@ struct ProduceFrameOptions: ParsableArguments {
 struct ProduceBufferOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Memory: memfd (works everywhere), udmabuf (/dev/udmabuf), heap (/dev/dma_heap/system), vgem (module vgem).",
+            "Memory: memfd (works everywhere), udmabuf (/dev/udmabuf), heap (/dev/dma_heap/system), vgem (module vgem), vmbtest (the tests' own module).",
             valueName: "kind"))
     var buffer = ProducerMemory.memfd
 
     @Option(help: ArgumentHelp("Buffers of each window.", valueName: "n"))
     var buffers = 3
 
+    @Flag(help: "As soon as a buffer is given back, write a poison number all over it.")
+    var overwrite = false
+
     @Option(
         help: ArgumentHelp(
-            "How a frame's completion is told: none (complete when sent), sync_file (a kernel fence, needs the module vgem), message (a record that follows), never (that record does not follow).",
+            """
+            How a frame's completion is told: none (complete when sent), sync_file (a kernel fence), message (a \
+            record that follows), implicit (a fence on the dma-buf itself), point (a point of a time line that \
+            appears when it signals), point-fence (one with a pending fence); each after --fence-delay. And what \
+            goes wrong or needs no waiting: signalled, stuck, failed, failing (sync_files: signalled already, \
+            never, failed already, failing after the delay), never (that record does not follow), \
+            implicit-stuck, implicit-failing, point-stuck. Fences are made by the tests' own module vmbtest, or \
+            else by vgem, which knows sync_file, signalled and implicit.
+            """,
             valueName: "kind"))
     var fence = ProducerFence.none
 
     @Option(
+        name: .customLong("fence-pattern"),
+        help: ArgumentHelp(
+            "Kinds of --fence for a window's frames in turn, over and over: none,stuck,none.",
+            valueName: "kind,…"))
+    var fencePattern: FencePatternArgument?
+
+    @Option(
         name: .customLong("fence-delay"),
         help: ArgumentHelp(
-            "Milliseconds from a frame to its fence (0: a sync_file has signalled when it is sent), or 'never' (a sync_file ends by itself after 10 s).",
+            "Milliseconds from a frame to its fence (0: one of the kernel has signalled when the frame is sent), or 'never' (vgem's end by themselves after 10 s).",
             valueName: "ms"))
     var fenceDelay = "0"
+
+    @Option(
+        help: ArgumentHelp(
+            "The first so many windows send one good frame and then only frames whose fence, of --fence's kind, never signals. (A bridge takes 64 windows of a VM if not told otherwise.)",
+            valueName: "n"))
+    var stuck = 0
+
+    @Option(
+        help: ArgumentHelp(
+            "How to get buffers back: record (when RELEASED comes), fence (when the fence signals that comes with it).",
+            valueName: "kind"))
+    var release = ProducerRelease.record
 
     func validate() throws {
         guard (1...256).contains(buffers) else {
             throw ValidationError("--buffers takes 1 to 256.")
+        }
+        guard (0...1024).contains(stuck) else {
+            throw ValidationError("--stuck takes 0 to 1024.")
+        }
+        let kinds = [fence] + (fencePattern?.kinds ?? [])
+        if buffer == .memfd, kinds.contains(where: { $0.kind == .implicit }) {
+            throw ValidationError(
+                "A memfd has no fences of its own: --fence implicit wants --buffer udmabuf, heap, vgem or vmbtest."
+            )
         }
     }
 
@@ -167,8 +220,12 @@ struct ProduceBufferOptions: ParsableArguments {
     func apply(to options: inout ProducerOptions) throws {
         options.memory = buffer
         options.buffers = buffers
+        options.overwrites = overwrite
         options.fence = fence
+        options.fencePattern = fencePattern?.kinds ?? []
         options.fenceDelay = try fenceOptions()
+        options.stuckSurfaces = stuck
+        options.release = release
     }
 }
 
@@ -183,6 +240,19 @@ struct ProduceOutputOptions: ParsableArguments {
 
 extension ProducerMemory: ExpressibleByArgument {}
 extension ProducerFence: ExpressibleByArgument {}
+extension ProducerPattern: ExpressibleByArgument {}
+extension ProducerRelease: ExpressibleByArgument {}
+
+/// "none,stuck,none".
+struct FencePatternArgument: ExpressibleByArgument {
+    let kinds: [ProducerFence]
+
+    init?(argument: String) {
+        let words = argument.split(separator: ",", omittingEmptySubsequences: false)
+        kinds = words.compactMap { ProducerFence(rawValue: String($0)) }
+        guard kinds.count == words.count else { return nil }
+    }
+}
 
 /// "640x480".
 struct SizeArgument: ExpressibleByArgument {

@@ -269,3 +269,18 @@ struct vmb_drm_syncobj_transfer {
 };
 struct vmb_drm_syncobj_points { uint64_t handles, points; uint32_t count, flags; };
 struct vmb_drm_syncobj_eventfd { uint32_t handle, flags; uint64_t point; int32_t descriptor; uint32_t pad; };
+
+// The test device "vmbtest" (Tests/vm/modules/vmbtest.h), transcribed like the DRM part above.
+#define VMB_DRM_DROP_MASTER 0x641ful
+#define VMB_TEST_FENCE 0xc0186440ul
+#define VMB_TEST_SIGNAL 0x40086441ul
+#define VMB_TEST_FENCE_PENDING 0u
+#define VMB_TEST_FENCE_SIGNALLED 1u
+#define VMB_TEST_FENCE_NEVER 2u
+#define VMB_TEST_FENCE_FAILED 3u
+#define VMB_TEST_FENCE_SYNC_FILE 1u
+struct vmb_test_fence {
+    uint32_t kind, flags, handle, usage, id;
+    int32_t descriptor;
+};
+struct vmb_test_signal { uint32_t id; int32_t error; };

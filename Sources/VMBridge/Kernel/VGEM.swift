@@ -6,38 +6,18 @@ import Glibc
 ///
 /// Needs a *card* node (dumb buffers are refused on render nodes). A fence left alone signals by itself after 10 seconds.
 public struct VGEM: ~Copyable {
-    private let device: OwnedDescriptor
+    private let card: DRMCard
 
     /// Opens a card node and checks that vgem drives it; `ENODEV` if another driver does.
     public init(path: String) throws(KernelError) {
-        let device = OwnedDescriptor(
-            owning: try check(vmb_open(path, VMB_OPEN_READ_WRITE), "open", subject: path))
-        // UNSAFE: the kernel writes at most name_length bytes to the buffer and answers with the name's full length.
-        let name = try withUnsafeTemporaryAllocation(of: CChar.self, capacity: 32) {
-            (buffer) throws(KernelError) -> String in
-            var version = vmb_drm_version()
-            version.name = buffer.baseAddress
-            version.name_length = buffer.count
-            try check(
-                vmb_ioctl(device.number, VMB_DRM_VERSION, &version), "DRM_IOCTL_VERSION",
-                subject: path)
-            let length = min(Int(version.name_length), buffer.count)
-            return String(
-                decoding: UnsafeRawBufferPointer(start: buffer.baseAddress, count: length),
-                as: UTF8.self)
-        }
-        guard name == "vgem" else {
-            throw KernelError("open", ENODEV, subject: path, advice: "its driver is \(name)")
-        }
-        self.device = device
+        card = try DRMCard(path: path, driver: "vgem")
     }
+
+    private init(card: consuming DRMCard) { self.card = card }
 
     /// The first card that vgem drives; `ENODEV` if there is none.
     public static func find() throws(KernelError) -> VGEM {
-        for number in 0..<16 {
-            if let found = try? VGEM(path: "/dev/dri/card\(number)") { return found }
-        }
-        throw KernelError("open", ENODEV, subject: "/dev/dri", advice: "load the module vgem")
+        VGEM(card: try DRMCard.find(driver: "vgem"))
     }
 
     /// A buffer of this device.
@@ -54,38 +34,21 @@ public struct VGEM: ~Copyable {
     public func create(
         width: UInt32, height: UInt32, bitsPerPixel: UInt32 = 32
     ) throws(KernelError) -> Buffer {
-        var request = vmb_drm_create_dumb()
-        request.width = width
-        request.height = height
-        request.bpp = bitsPerPixel
-        try check(
-            vmb_ioctl(device.number, VMB_DRM_MODE_CREATE_DUMB, &request), "DRM_MODE_CREATE_DUMB")
-        return Buffer(handle: request.handle, stride: request.pitch, size: request.size)
+        let made = try card.create(width: width, height: height, bitsPerPixel: bitsPerPixel)
+        return Buffer(handle: made.handle, stride: made.stride, size: made.size)
     }
 
     /// Gives up the device's name for a buffer; exported dma-bufs of it live on.
-    public func close(handle: UInt32) throws(KernelError) {
-        var request = vmb_drm_gem_close(handle: handle, pad: 0)
-        try check(vmb_ioctl(device.number, VMB_DRM_GEM_CLOSE, &request), "DRM_GEM_CLOSE")
-    }
+    public func close(handle: UInt32) throws(KernelError) { try card.close(handle: handle) }
 
     /// The buffer as a dma-buf.
     public func export(handle: UInt32) throws(KernelError) -> OwnedDescriptor {
-        var request = vmb_drm_prime(
-            handle: handle, flags: VMB_DRM_CLOEXEC | VMB_DRM_RDWR, descriptor: -1)
-        try check(
-            vmb_ioctl(device.number, VMB_DRM_PRIME_HANDLE_TO_FD, &request), "DRM_PRIME_HANDLE_TO_FD"
-        )
-        return OwnedDescriptor(owning: request.descriptor)
+        try card.export(handle: handle)
     }
 
     /// The device's name for somebody's dma-buf, so that a fence can be put on it.
     public func importDMABuf(_ dmaBuf: Int32) throws(KernelError) -> UInt32 {
-        var request = vmb_drm_prime(handle: 0, flags: 0, descriptor: dmaBuf)
-        try check(
-            vmb_ioctl(device.number, VMB_DRM_PRIME_FD_TO_HANDLE, &request), "DRM_PRIME_FD_TO_HANDLE"
-        )
-        return request.handle
+        try card.importDMABuf(dmaBuf)
     }
 
     /// Puts a pending fence on the buffer and returns its number. ``KernelBuffers/exportFence(dmaBuf:for:)`` of the dma-buf shows it.
@@ -95,7 +58,7 @@ public struct VGEM: ~Copyable {
         var request = vmb_vgem_fence_attach(
             handle: handle, flags: writing ? VMB_VGEM_FENCE_WRITE : 0, fence: 0, pad: 0)
         try check(
-            vmb_ioctl(device.number, VMB_VGEM_FENCE_ATTACH, &request), "VGEM_FENCE_ATTACH")
+            vmb_ioctl(card.device.number, VMB_VGEM_FENCE_ATTACH, &request), "VGEM_FENCE_ATTACH")
         return request.fence
     }
 
@@ -103,6 +66,6 @@ public struct VGEM: ~Copyable {
     public func signal(fence: UInt32) throws(KernelError) {
         var request = vmb_vgem_fence_signal(fence: fence, flags: 0)
         try check(
-            vmb_ioctl(device.number, VMB_VGEM_FENCE_SIGNAL, &request), "VGEM_FENCE_SIGNAL")
+            vmb_ioctl(card.device.number, VMB_VGEM_FENCE_SIGNAL, &request), "VGEM_FENCE_SIGNAL")
     }
 }

@@ -170,7 +170,8 @@ package final class Misbehaver: ProducerObserver, ProducerConnectionDelegate {
 
     func producerReceived(_ record: BridgeRecord) -> Bool {
         switch record {
-        case .released(_, let surface, let sequence, let outcome):
+        case .released(_, let surface, let sequence, let outcome),
+            .releasedWithFence(_, let surface, let sequence, let outcome):
             if surface.value < Self.first {
                 countNormal()
                 return false
@@ -190,7 +191,7 @@ package final class Misbehaver: ProducerObserver, ProducerConnectionDelegate {
         case .presented(let surface, let presented): return own(surface, presented.sequence)
         case .discarded(let surface, let sequence): return own(surface, sequence)
         case .configure(let surface, _), .close(let surface): return surface.value >= Self.first
-        case .welcome, .formatsChanged, .releasedWithFence: return false
+        case .welcome, .formatsChanged: return false
         }
     }
 
@@ -274,7 +275,7 @@ package final class Misbehaver: ProducerObserver, ProducerConnectionDelegate {
 
     private var otherBytes: [UInt8] = []
 
-    func connectionReceived(_ record: BridgeRecord) {
+    func connectionReceived(_ record: BridgeRecord, _ descriptor: consuming OwnedDescriptor) {
         switch record {
         case .refused(let refused) where refused.type == 0: otherRefusal = refused.refusal
         default: fail("the other connection was answered")

@@ -26,11 +26,6 @@ package final class Producer: ProducerConnectionDelegate {
         case ended
     }
 
-    private enum PendingFence {
-        case syncFile(ProducerDevice.Fence)
-        case message(SurfaceKey, FrameSequence)
-    }
-
     /// What it was told to do.
     package let options: ProducerOptions
     /// What became of its frames so far.
@@ -45,15 +40,15 @@ package final class Producer: ProducerConnectionDelegate {
     let loop: EventLoop
     private(set) var connection: ProducerConnection?
     private(set) var surfaces: [ProducerSurface] = []
-    let device = ProducerDevice()
+    let fences: ProducerFences
+    var device: ProducerDevice { fences.device }
+    private let releases: ProducerReleases
     private let log: (String) -> Void
     private var phase = Phase.idle
-    private var fences: [(deadline: UInt64, fence: PendingFence)] = []
     private var deadline: UInt64 = 0
     private var nextTick: UInt64 = 0
     private var timer: TimerID?
     private var patience: TimerID?
-    private var fenceTimer: TimerID?
 
     /// How long the bridge may take to greet, to settle the last frames and to give buffers back.
     private static let answerLimit: UInt64 = 3_000_000_000
@@ -70,9 +65,13 @@ package final class Producer: ProducerConnectionDelegate {
         self.options = options
         self.loop = loop
         self.log = log
+        fences = ProducerFences(loop: loop)
+        releases = ProducerReleases(loop: loop)
         timer = loop.makeTimer { [unowned self] now in self.timerFired(now) }
         patience = loop.makeTimer { [unowned self] _ in self.patienceEnded() }
-        fenceTimer = loop.makeTimer { [unowned self] now in self.signalFences(now) }
+        fences.onEnd = { [unowned self] in self.fenceEnds($0) }
+        fences.onMemoryFree = { [unowned self] in self.gaveBack($0.buffer, $0.surface) }
+        fences.onBatch = { [unowned self] in self.connection?.flush() }
     }
 
     // MARK: Beginning
@@ -82,12 +81,26 @@ package final class Producer: ProducerConnectionDelegate {
         guard phase == .idle else { return }
         phase = .connecting
         do throws(ProducerFailure) {
+            try checkFences()
             for index in 0..<options.surfaces { surfaces.append(try makeSurface(index)) }
         } catch {
             return finish(.deviceMissing(error.sentence))
         }
         deadline = loop.now() + options.connectPatience
         connect()
+    }
+
+    /// Before anything is sent: the devices that the wanted fences need.
+    private func checkFences() throws(ProducerFailure) {
+        let kinds = options.usedFences
+        guard kinds.contains(where: \.needsDevice) else { return }
+        let maker = device.fenceMaker
+        for kind in kinds where kind.needsTestDevice && maker != TestDevice.driver {
+            throw ProducerFailure(
+                "a fence of kind \(kind.rawValue) is made by the module vmbtest alone, which is not there"
+            )
+        }
+        tell("fences are made by \(maker ?? "nobody")")
     }
 
     private func makeSurface(_ index: Int) throws(ProducerFailure) -> ProducerSurface {
@@ -99,8 +112,8 @@ package final class Producer: ProducerConnectionDelegate {
         let painter: ProducerPainter
         do throws(PictureError) {
             painter = try ProducerPainter(
-                size: size, format: options.format, picture: options.picture,
-                seed: options.seed &+ UInt32(index), label: title)
+                size: size, format: options.format, pattern: options.pattern,
+                picture: options.picture, seed: options.seed &+ UInt32(index), label: title)
         } catch { throw ProducerFailure("a picture of \(size) cannot be drawn: \(error)") }
         var buffers: [ProducerBuffer] = []
         for number in 0..<options.buffers {
@@ -110,7 +123,8 @@ package final class Producer: ProducerConnectionDelegate {
                     format: options.format, memory: options.memory, device: device))
         }
         return ProducerSurface(
-            SurfaceKey(UInt64(index + 1)), title: title, painter: painter, buffers: buffers)
+            SurfaceKey(UInt64(index + 1)), index: index, title: title, painter: painter,
+            buffers: buffers)
     }
 
     private func connect() {
@@ -125,7 +139,9 @@ package final class Producer: ProducerConnectionDelegate {
             )
         }
         phase = .greeting
-        connection?.send(.hello(producer: "vm-bridge produce"))
+        connection?.send(
+            .hello(
+                producer: "vm-bridge produce", takesFences: options.release == .fence))
         connection?.flush()
         arm(patience, after: Self.answerLimit)
     }
@@ -134,7 +150,10 @@ package final class Producer: ProducerConnectionDelegate {
         guard phase == .greeting, let connection else { return }
         self.welcome = welcome
         disarm(patience)
-        tell("welcome: VM \(welcome.vmName), connection \(welcome.generation)")
+        tell(
+            "welcome: VM \(welcome.vmName), connection \(welcome.generation), acquire kinds 0x"
+                + String(welcome.acquireKinds, radix: 16) + ", release kinds 0x"
+                + String(welcome.releaseKinds, radix: 16))
         for surface in surfaces {
             var metadata = SurfaceMetadata()
             metadata.title = surface.title
@@ -185,99 +204,92 @@ package final class Producer: ProducerConnectionDelegate {
 
     /// Draws and sends a frame; false when every buffer is held.
     private func sendNext(_ surface: ProducerSurface) -> Bool {
+        let kind = options.fence(
+            surface: surface.index, FrameSequence(surface.last.value + 1))
         do throws(ProducerFailure) {
-            guard let frame = try surface.drawNext() else { return false }
-            try send(frame.record)
+            guard let frame = try surface.drawNext(kind) else { return false }
+            try send(frame.record, frame.buffer, surface)
         } catch {
             finish(.deviceMissing(error.sentence))
         }
         return true
     }
 
-    private func send(_ drawn: FrameRecord) throws(ProducerFailure) {
+    private func send(
+        _ drawn: FrameRecord, _ buffer: ProducerBuffer, _ surface: ProducerSurface
+    ) throws(ProducerFailure) {
         guard let connection else { return }
+        let kind = options.fence(surface: surface.index, drawn.sequence)
         var record = drawn
-        record.acquire = options.fence.kind
+        record.acquire = kind.kind
         record.crop = options.crop
         record.destination = options.destination
         record.transform = options.transform
-        switch options.fence {
-        case .none, .never: connection.send(.frame(record))
-        case .message:
+        var note = FrameNote(kind: kind)
+        let now = loop.now()
+        var made = try fences.make(kind, surface, buffer)
+        // Without a delay the content is complete when the frame is sent, as with `none`.
+        if kind.kind != .message, options.fenceDelay == 0, let end = made.end {
+            made.end = nil
+            fences.perform(end)
+            if kind.kind == .implicit { buffer.fenceEnded() }
+            if !kind.endsBadly { summary.countSignal(&note, at: now) }
+        } else if kind == .signalled {
+            summary.countSignal(&note, at: now)
+        }
+        record.acquirePoint = made.point
+        surface.note(drawn.sequence, note)
+        summary.countSent(kind)
+        let end = made.end
+        if made.descriptor.isValid {
+            connection.send(.frame(record), made.takeDescriptor())
+        } else {
             connection.send(.frame(record))
-            signalLater(.message(record.surface, record.sequence))
-        case .syncFile:
-            let new = try device.makeFence()
-            let fence = new.fence
-            // Without a delay the content is complete when the frame is sent, as with `none`.
-            if options.fenceDelay == 0 { device.signal(fence) }
-            connection.send(.frame(record), new.takeSyncFile())
-            if options.fenceDelay != 0 {
-                // The delay is from the frame to its fence, so the frame goes first.
-                connection.flush()
-                signalLater(.syncFile(fence))
-            }
         }
-        summary.sent += 1
+        guard let end else { return }
+        // The delay is from the frame to its fence, so the frame goes first.
+        if options.fenceDelay != 0 { connection.flush() }
+        fences.schedule(end, drawn, surface, buffer, kind, after: options.fenceDelay)
     }
 
-    private func signalLater(_ fence: PendingFence) {
-        let delay: UInt64
-        switch (fence, options.fenceDelay) {
-        case (_, .some(let wanted)): delay = wanted
-        case (.message, nil): return
-        // It has ended by itself then; what carried it can carry another.
-        case (.syncFile, nil): delay = 11_000_000_000
+    /// A fence's time has come: the kernel's is ended next, the other kind here.
+    private func fenceEnds(_ waiting: ProducerFences.Waiting) {
+        if case .message = waiting.end {
+            // A frame that was superseded meanwhile needs no word any more.
+            guard waiting.buffer.isUsed(by: waiting.surface.key, waiting.sequence) else { return }
+            connection?.send(
+                .fenceSignal(waiting.surface.key, waiting.sequence, isError: false))
         }
-        // The delay is the same for all, so the list is in order of time.
-        fences.append((loop.now() + delay, fence))
-        if fences.count == 1, let fenceTimer { loop.arm(fenceTimer, at: fences[0].deadline) }
-    }
-
-    private func signalFences(_ now: UInt64) {
-        while let next = fences.first, next.deadline <= now {
-            fences.removeFirst()
-            switch next.fence {
-            case .syncFile(let fence): device.signal(fence)
-            case .message(let surface, let sequence):
-                // A frame that was superseded meanwhile needs no word any more.
-                guard isInUse(surface, sequence) else { continue }
-                connection?.send(.fenceSignal(surface, sequence, isError: false))
-            }
-        }
-        if let next = fences.first, let fenceTimer { loop.arm(fenceTimer, at: next.deadline) }
-        connection?.flush()
-    }
-
-    private func isInUse(_ key: SurfaceKey, _ sequence: FrameSequence) -> Bool {
-        surfaces.contains { surface in
-            surface.buffers.contains { $0.uses.contains { $0 == (key, sequence) } }
-        }
+        guard !waiting.kind.endsBadly else { return }
+        let now = loop.now()
+        waiting.surface.withNote(waiting.sequence) { summary.countSignal(&$0, at: now) }
     }
 
     // MARK: What the bridge says
 
-    func connectionReceived(_ record: BridgeRecord) {
+    func connectionReceived(_ record: BridgeRecord, _ descriptor: consuming OwnedDescriptor) {
         if let observer, observer.producerReceived(record) { return }
         switch record {
         case .welcome(let welcome): begin(welcome)
         case .formatsChanged(let formats): tell("formats changed: \(formats.count) entries")
         case .released(let buffer, let surface, let sequence, let outcome),
             .releasedWithFence(let buffer, let surface, let sequence, let outcome):
-            released(buffer, surface, sequence, outcome)
+            released(buffer, surface, sequence, outcome, descriptor)
         case .configure(let key, let configure): configured(key, configure)
         case .close(let key):
             tell("surface \(key): close")
             if let surface = find(key) { destroy(surface) }
         case .presented(let key, let presented):
-            summary.count(presented)
+            find(key, orGone: true)?.withNote(presented.sequence) {
+                summary.countPresented(presented, &$0)
+            }
             let latency = ProducerSummary.milliseconds(presented.latency)
             tell(
                 "surface \(key): frame \(presented.sequence) presented"
                     + (presented.time == 0 ? "" : " after \(latency) ms"))
             settled(key, presented.sequence)
         case .discarded(let key, let sequence):
-            summary.discarded += 1
+            find(key, orGone: true)?.withNote(sequence) { summary.countDiscarded(&$0) }
             tell("surface \(key): frame \(sequence) discarded")
             settled(key, sequence)
         case .refused(let refused): self.refused(refused)
@@ -287,21 +299,56 @@ package final class Producer: ProducerConnectionDelegate {
 
     private func released(
         _ key: BufferKey, _ surfaceKey: SurfaceKey, _ sequence: FrameSequence,
-        _ outcome: UseOutcome
+        _ outcome: UseOutcome, _ fence: consuming OwnedDescriptor
     ) {
         for surface in surfaces {
             guard let buffer = surface.buffers.first(where: { $0.key == key }),
                 buffer.end(surfaceKey, sequence)
             else { continue }
-            summary.count(outcome)
-            tell("surface \(surfaceKey): frame \(sequence) released, \(outcome)")
+            let now = loop.now()
+            surface.withNote(sequence) { summary.countReleased(outcome, &$0, at: now) }
+            let hasFence = fence.isValid
+            tell(
+                "surface \(surfaceKey): frame \(sequence) released, \(outcome)"
+                    + (hasFence ? ", with a fence" : ""))
             if outcome != .shown { settled(surfaceKey, sequence) }
-            if surface.owesFrame, phase == .running || phase == .settling {
-                _ = sendNext(surface)
-            }
+            if hasFence { wait(for: fence, buffer, surface) }
+            gaveBack(buffer, surface)
             return
         }
         complain("buffer \(key) released, which frame \(sequence) does not use")
+    }
+
+    /// A buffer may be written only when the fence has signalled that its release came with.
+    private func wait(
+        for fence: consuming OwnedDescriptor, _ buffer: ProducerBuffer, _ surface: ProducerSurface
+    ) {
+        summary.releaseFences += 1
+        do throws(KernelError) {
+            let isPending = try releases.wait(for: fence) { [unowned self] time in
+                buffer.releaseFences -= 1
+                summary.releaseWaits.add(time)
+                gaveBack(buffer, surface)
+                connection?.flush()
+            }
+            guard isPending else { return }
+            buffer.releaseFences += 1
+            summary.pendingReleaseFences += 1
+        } catch { complain("the fence of a release is none: \(error)") }
+    }
+
+    /// A buffer may be free again.
+    private func gaveBack(_ buffer: ProducerBuffer, _ surface: ProducerSurface) {
+        guard buffer.isFree else { return }
+        if options.overwrites {
+            do throws(ProducerFailure) {
+                try buffer.overwrite(surface.painter)
+            } catch { return finish(.deviceMissing(error.sentence)) }
+            summary.overwritten += 1
+        }
+        if surface.owesFrame, !surface.isGone, phase == .running || phase == .settling {
+            _ = sendNext(surface)
+        }
     }
 
     private func configured(_ key: SurfaceKey, _ configure: ConfigureRecord) {
@@ -319,7 +366,7 @@ package final class Producer: ProducerConnectionDelegate {
             return
         }
         do throws(ProducerFailure) {
-            try send(frame.record)
+            try send(frame.record, frame.buffer, surface)
         } catch { finish(.deviceMissing(error.sentence)) }
     }
 
@@ -328,6 +375,7 @@ package final class Producer: ProducerConnectionDelegate {
         guard refused.type != 0 else { return finish(.refused(refusal)) }
         // A frame that ended on its own just before its fence's record came needs no complaint.
         if refused.type == RecordType.fenceSignal, refusal.reason == .unknownObject { return }
+        summary.countRefusal(refusal.reason)
         complain(
             "\(RecordType.name(refused.type)) \(refused.object) refused, \(refusal.reason.word): "
                 + refusal.sentence)
@@ -354,17 +402,25 @@ package final class Producer: ProducerConnectionDelegate {
         surface.isLastSettled = true
     }
 
-    private func find(_ key: SurfaceKey) -> ProducerSurface? {
-        surfaces.first { $0.key == key && !$0.isGone }
+    private func find(_ key: SurfaceKey, orGone: Bool = false) -> ProducerSurface? {
+        surfaces.first { $0.key == key && (orGone || !$0.isGone) }
     }
 
     // MARK: Ending
 
     private func settle() {
         phase = .settling
-        let fenceTime = options.fence == .none ? 0 : options.fenceDelay ?? 0
         arm(patience, after: Self.answerLimit + fenceTime)
         goOn()
+    }
+
+    /// How long the bridge may take over the fences of the last frames.
+    private var fenceTime: UInt64 {
+        let kinds = options.usedFences
+        let limit = welcome?.limits.fenceLimit ?? 0
+        if kinds == [.none] { return 0 }
+        return kinds.contains { $0.fate == .never }
+            ? limit : min(options.fenceDelay ?? limit, limit)
     }
 
     /// Looks whether what the present phase waits for has come.
@@ -374,7 +430,7 @@ package final class Producer: ProducerConnectionDelegate {
             guard surfaces.allSatisfy({ $0.isGone || $0.isLastSettled }) else { return }
             lingerOrLeave()
         case .leaving:
-            guard surfaces.allSatisfy(\.isFree) else { return }
+            guard surfaces.allSatisfy(\.isGivenBack) else { return }
             for buffer in surfaces.flatMap(\.buffers) {
                 connection?.send(.bufferDestroy(buffer.key))
             }
@@ -437,8 +493,10 @@ package final class Producer: ProducerConnectionDelegate {
         self.end = end
         phase = .ended
         connection?.close()
-        for timer in [timer, patience, fenceTimer].compactMap({ $0 }) { loop.remove(timer) }
-        (timer, patience, fenceTimer) = (nil, nil, nil)
+        for timer in [timer, patience].compactMap({ $0 }) { loop.remove(timer) }
+        (timer, patience) = (nil, nil)
+        fences.shutDown()
+        releases.shutDown()
         onEnd?()
     }
 

@@ -12,6 +12,12 @@ final class ProducerBuffer {
     private(set) var uses: [(surface: SurfaceKey, sequence: FrameSequence)] = []
     /// The frame that its pixels show.
     private(set) var shownFrame: UInt32?
+    /// Fences of its releases that are pending.
+    var releaseFences = 0
+    /// A fence of ours is on the memory itself and has not ended.
+    private(set) var isFenced = false
+    /// That fence never ends.
+    private(set) var isStuck = false
     private let descriptor: OwnedDescriptor
     private var memory: MappedMemory
 
@@ -39,8 +45,12 @@ final class ProducerBuffer {
         self.descriptor = descriptor
     }
 
-    /// Whether it may be drawn again.
-    var isFree: Bool { uses.isEmpty }
+    /// Whether every frame with it was released.
+    var isGivenBack: Bool { uses.isEmpty }
+
+    /// Whether it may be drawn again: given back, the fences of its releases signalled, and no fence of our own
+    /// pending on the memory, for which the kernel would make us wait.
+    var isFree: Bool { uses.isEmpty && releaseFences == 0 && (!isFenced || isStuck) }
 
     /// A descriptor of it to give away.
     func share() -> OwnedDescriptor { descriptor.duplicate() }
@@ -50,6 +60,11 @@ final class ProducerBuffer {
         uses.append((surface, sequence))
     }
 
+    /// Whether a frame with it was not released yet.
+    func isUsed(by surface: SurfaceKey, _ sequence: FrameSequence) -> Bool {
+        uses.contains { $0 == (surface, sequence) }
+    }
+
     /// A use was released; false when there is none such.
     func end(_ surface: SurfaceKey, _ sequence: FrameSequence) -> Bool {
         guard let index = uses.firstIndex(where: { $0 == (surface, sequence) }) else {
@@ -57,6 +72,28 @@ final class ProducerBuffer {
         }
         uses.remove(at: index)
         return true
+    }
+
+    /// Puts a write fence on the memory (DMA_BUF_IOCTL_IMPORT_SYNC_FILE), as a device that draws into it would.
+    func attach(
+        _ syncFile: consuming OwnedDescriptor, isStuck: Bool
+    ) throws(ProducerFailure) {
+        do throws(KernelError) {
+            try LinuxKernelBuffers().importFence(
+                syncFile.number, dmaBuf: descriptor.number, as: .write)
+        } catch { throw ProducerFailure("a fence cannot be put on a buffer: \(error)") }
+        isFenced = true
+        self.isStuck = isStuck
+    }
+
+    /// The fence on the memory has ended.
+    func fenceEnded() { isFenced = false }
+
+    /// Writes the poison number all over it, as soon as it may be written.
+    func overwrite(_ painter: ProducerPainter) throws(ProducerFailure) {
+        shownFrame = nil
+        try draw(RowsPattern.poison, painter)
+        shownFrame = nil
     }
 
     /// Draws a frame. A dma-buf's caches are kept in step by telling the kernel (DMA_BUF_IOCTL_SYNC).
@@ -74,7 +111,8 @@ final class ProducerBuffer {
     }
 
     private func synchronize(_ access: DMABufAccess) throws(ProducerFailure) {
-        guard layout.memory == .dmaBuf else { return }
+        // The kernel would wait for a fence that never signals; what is lost is order that nobody needs here.
+        guard layout.memory == .dmaBuf, !isStuck else { return }
         do throws(KernelError) {
             try LinuxKernelBuffers().synchronize(dmaBuf: descriptor.number, access)
         } catch { throw ProducerFailure("the CPU cannot draw into the dma-buf: \(error)") }

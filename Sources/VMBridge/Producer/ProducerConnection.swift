@@ -4,8 +4,8 @@ import VMBridgeCore
 
 /// Is told what comes from the bridge.
 protocol ProducerConnectionDelegate: AnyObject {
-    /// A record, in the order of sending.
-    func connectionReceived(_ record: BridgeRecord)
+    /// A record, in the order of sending, with its descriptor, which may be none.
+    func connectionReceived(_ record: BridgeRecord, _ descriptor: consuming OwnedDescriptor)
     /// The socket takes datagrams again after it had refused one.
     func connectionIsWritable()
     /// The connection is gone; why, in words.
@@ -193,7 +193,11 @@ final class ProducerConnection {
                 if let record = try BridgeDecoder.decode(
                     header, in: input.span.extracting(0..<count))
                 {
-                    delegate.connectionReceived(record)
+                    // No record from the bridge has more than one.
+                    let descriptor =
+                        header.descriptorCount == 0
+                        ? nil : received.take(header.firstDescriptor)
+                    delegate.connectionReceived(record, descriptor ?? .none)
                 }
                 guard socket != nil else { return }
             }

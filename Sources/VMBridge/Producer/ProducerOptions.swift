@@ -10,30 +10,107 @@ package enum ProducerMemory: String, CaseIterable, Sendable {
     case heap
     /// A dma-buf of the kernel's virtual GEM driver (module vgem).
     case vgem
+    /// A dma-buf of the tests' own device (module vmbtest, Tests/vm/modules).
+    case vmbtest
 
     /// What it is called on the wire.
     package var kind: MemoryKind { self == .memfd ? .memfd : .dmaBuf }
 }
 
-/// How a producer says that a frame's content is complete.
+/// How a producer says that a frame's content is complete, and what becomes of its word.
 package enum ProducerFence: String, CaseIterable, Sendable {
     /// It is complete when the frame is sent.
     case none
-    /// A sync_file goes with the frame; vgem makes it.
+    /// A sync_file goes with the frame and signals after the delay.
     case syncFile = "sync_file"
-    /// A FENCE_SIGNAL record follows.
+    /// A sync_file that has signalled already.
+    case signalled
+    /// A sync_file that never signals.
+    case stuck
+    /// A sync_file that has failed already.
+    case failed
+    /// A sync_file that fails after the delay.
+    case failing
+    /// A FENCE_SIGNAL record follows after the delay.
     case message
     /// As `message`, but the record never follows.
     case never
+    /// A write fence on the dma-buf itself, which signals after the delay.
+    case implicit
+    /// One that never signals. The buffer keeps it for ever.
+    case implicitStuck = "implicit-stuck"
+    /// One that fails after the delay.
+    case implicitFailing = "implicit-failing"
+    /// A point of a time line that has no fence before it signals, after the delay.
+    case point
+    /// A point that has a pending fence when the frame is sent.
+    case pointFence = "point-fence"
+    /// A point that never gets a fence.
+    case pointStuck = "point-stuck"
 
     /// What it is called on the wire.
     package var kind: AcquireKind {
         switch self {
         case .none: .none
-        case .syncFile: .syncFile
+        case .syncFile, .signalled, .stuck, .failed, .failing: .syncFile
         case .message, .never: .message
+        case .implicit, .implicitStuck, .implicitFailing: .implicit
+        case .point, .pointFence, .pointStuck: .timelinePoint
         }
     }
+
+    /// Of the same kind on the wire (sync_file for `none`), and never complete.
+    var stuckForm: ProducerFence {
+        switch kind {
+        case .none, .syncFile: .stuck
+        case .message: .never
+        case .implicit: .implicitStuck
+        case .timelinePoint: .pointStuck
+        }
+    }
+
+    /// What the fence itself does.
+    var fate: TestDevice.FenceKind {
+        switch self {
+        case .none, .signalled: .signalled
+        case .failed: .failed
+        case .stuck, .never, .implicitStuck, .pointStuck: .never
+        case .syncFile, .failing, .message, .implicit, .implicitFailing, .point, .pointFence:
+            .pending
+        }
+    }
+
+    /// Whether the module vmbtest alone can make it: vgem's fences always end, and well.
+    package var needsTestDevice: Bool {
+        switch self {
+        case .none, .syncFile, .signalled, .message, .never, .implicit: false
+        case .stuck, .failed, .failing, .implicitStuck, .implicitFailing, .point, .pointFence,
+            .pointStuck:
+            true
+        }
+    }
+
+    /// Whether a device has to make it.
+    var needsDevice: Bool { kind != .none && kind != .message }
+
+    /// Whether its end, after the delay, is a failure.
+    var endsBadly: Bool { self == .failing || self == .implicitFailing }
+}
+
+/// What a producer draws when it was given no picture.
+package enum ProducerPattern: String, CaseIterable, Sendable {
+    /// The moving test pattern, for people and for pictures equal to the pixel (``TestPattern``).
+    case test
+    /// The frame's number in every row, for finding mixed pictures (``RowsPattern``).
+    case rows
+}
+
+/// How a producer wants buffers back.
+package enum ProducerRelease: String, CaseIterable, Sendable {
+    /// When RELEASED comes.
+    case record
+    /// When the fence signals that came with RELEASED.
+    case fence
 }
 
 /// Everything that a run of the reference producer depends on.
@@ -54,13 +131,23 @@ package struct ProducerOptions: Sendable {
     package var memory = ProducerMemory.memfd
     /// How completion is told.
     package var fence = ProducerFence.none
+    /// How completion is told from frame to frame, over and over; empty for ``fence`` alone.
+    package var fencePattern: [ProducerFence] = []
+    /// How many surfaces, from the first, send nothing after their first frame but frames that are never complete.
+    package var stuckSurfaces = 0
+    /// Write ``RowsPattern/poison`` all over a buffer as soon as it is given back.
+    package var overwrites = false
+    /// How buffers are wanted back.
+    package var release = ProducerRelease.record
     /// How long after its frame a fence signals, nanoseconds; nil for never.
     package var fenceDelay: UInt64? = 0
     /// Frames of each surface; nil for no end.
     package var frames: UInt64?
     /// Frames a second of each surface.
     package var rate: Double = 60
-    /// Shown instead of the test pattern.
+    /// What is drawn.
+    package var pattern = ProducerPattern.test
+    /// Shown instead of a pattern.
     package var picture: Picture?
     /// Title; the surface's number is added when there are several.
     package var title = "vm-bridge produce"
@@ -83,6 +170,24 @@ package struct ProducerOptions: Sendable {
 
     /// The defaults.
     package init(socketPath: String) { self.socketPath = socketPath }
+
+    /// The fence of a frame.
+    ///
+    /// - Parameters:
+    ///   - surface: place of its surface, from 0.
+    ///   - sequence: its number, from 1.
+    package func fence(surface: Int, _ sequence: FrameSequence) -> ProducerFence {
+        if surface < stuckSurfaces { return sequence.value <= 1 ? .none : fence.stuckForm }
+        guard !fencePattern.isEmpty, sequence.value > 0 else { return fence }
+        return fencePattern[Int((sequence.value - 1) % UInt64(fencePattern.count))]
+    }
+
+    /// All kinds of fences that a run uses.
+    package var usedFences: Set<ProducerFence> {
+        var kinds = Set(fencePattern.isEmpty ? [fence] : fencePattern)
+        if stuckSurfaces > 0 { kinds.insert(fence.stuckForm) }
+        return kinds
+    }
 }
 
 /// How a producer's run ended.

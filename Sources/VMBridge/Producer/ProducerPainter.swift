@@ -1,9 +1,10 @@
 import VMBridgeCore
 
-/// Draws the frames of one surface: the moving test pattern, or a still picture with the moving mark.
+/// Draws the frames of one surface: a pattern, or a still picture with the moving mark.
 final class ProducerPainter {
     private enum Content {
         case pattern(TestPattern)
+        case rows(RowsPattern)
         case picture(Picture)
     }
 
@@ -13,11 +14,12 @@ final class ProducerPainter {
     private var content: Content
 
     /// - Parameters:
-    ///   - picture: shown instead of the test pattern, scaled to the size.
-    ///   - seed: gives the test pattern's colour.
+    ///   - picture: shown instead of a pattern, scaled to the size.
+    ///   - seed: gives the test pattern's colour, and stands in each row of the rows.
     ///   - label: stands in the test pattern.
     init(
-        size: Size, format: PixelFormat, picture: Picture?, seed: UInt32, label: String
+        size: Size, format: PixelFormat, pattern: ProducerPattern = .test, picture: Picture?,
+        seed: UInt32, label: String
     ) throws(PictureError) {
         width = Int(size.width)
         height = Int(size.height)
@@ -26,6 +28,9 @@ final class ProducerPainter {
             let fits = picture.width == width && picture.height == height
             content = .picture(
                 fits ? picture : picture.scaledByArea(width: width, height: height))
+        } else if pattern == .rows {
+            content = .rows(
+                try RowsPattern(width: width, height: height, format: format, seed: seed))
         } else {
             content = .pattern(
                 try TestPattern(
@@ -44,6 +49,7 @@ final class ProducerPainter {
             } else {
                 try pattern.draw(frame: frame, into: planes)
             }
+        case .rows(let rows): try rows.draw(frame: frame, into: planes)
         case .picture(var picture):
             FrameMark.draw(frame, on: &picture)
             content = .picture(picture)
@@ -57,6 +63,8 @@ final class ProducerPainter {
         let areas: [PixelRect] =
             switch content {
             case .pattern(let pattern): pattern.damage(from: previous, to: next)
+            case .rows:
+                previous == next ? [] : [PixelRect(x: 0, y: 0, width: width, height: height)]
             case .picture:
                 [
                     format.writableArea(

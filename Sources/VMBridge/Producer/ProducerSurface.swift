@@ -3,6 +3,8 @@ import VMBridgeCore
 /// One window of the reference producer: its painter, its buffers and how far it has come.
 final class ProducerSurface {
     let key: SurfaceKey
+    /// Its place among the producer's surfaces, from 0.
+    let index: Int
     let title: String
     let painter: ProducerPainter
     /// Those that the bridge accepted, or has not answered yet.
@@ -18,19 +20,36 @@ final class ProducerSurface {
     /// SURFACE_DESTROY was sent, or the bridge refused the surface.
     var isGone = false
 
-    init(_ key: SurfaceKey, title: String, painter: ProducerPainter, buffers: [ProducerBuffer]) {
+    /// The time lines that its fences are on, one for each kind of fence.
+    var timelines: [(kind: ProducerFence, timeline: ProducerDevice.Timeline)] = []
+    /// What is known of its latest frames, by sequence.
+    private var notes: [UInt64: FrameNote] = [:]
+
+    init(
+        _ key: SurfaceKey, index: Int, title: String, painter: ProducerPainter,
+        buffers: [ProducerBuffer]
+    ) {
         self.key = key
+        self.index = index
         self.title = title
         self.painter = painter
         self.buffers = buffers
     }
 
     /// Whether all frames were given back.
-    var isFree: Bool { buffers.allSatisfy(\.isFree) }
+    var isGivenBack: Bool { buffers.allSatisfy(\.isGivenBack) }
 
     /// Draws the next frame into a free buffer; nil when all are held.
-    func drawNext() throws(ProducerFailure) -> (record: FrameRecord, buffer: ProducerBuffer)? {
-        guard let buffer = buffers.first(where: \.isFree) else { return nil }
+    ///
+    /// - Parameter kind: a fence that stays on the memory for ever takes a buffer that has one already, if there
+    ///   is such a buffer; all other frames need buffers without.
+    func drawNext(
+        _ kind: ProducerFence
+    ) throws(ProducerFailure) -> (record: FrameRecord, buffer: ProducerBuffer)? {
+        let stuck = kind == .implicitStuck ? buffers.first { $0.isFree && $0.isStuck } : nil
+        guard let buffer = stuck ?? buffers.first(where: { $0.isFree && !$0.isStuck }) else {
+            return nil
+        }
         let frame = UInt32(truncatingIfNeeded: last.value + 1)
         try buffer.draw(frame, painter)
         return next(buffer, frame)
@@ -57,4 +76,21 @@ final class ProducerSurface {
         buffer.begin(key, last)
         return (record, buffer)
     }
+
+    // MARK: Notes
+
+    /// Keeps a note of a frame that is sent; the oldest are forgotten, whatever became of them.
+    func note(_ sequence: FrameSequence, _ note: FrameNote) {
+        notes[sequence.value] = note
+        if sequence.value > Self.notesKept { notes[sequence.value - Self.notesKept] = nil }
+    }
+
+    /// Changes what is known of a frame; nothing happens when it was forgotten.
+    func withNote(_ sequence: FrameSequence, _ body: (inout FrameNote) -> Void) {
+        guard var note = notes[sequence.value] else { return }
+        body(&note)
+        notes[sequence.value] = note.isDone ? nil : note
+    }
+
+    private static let notesKept: UInt64 = 1024
 }

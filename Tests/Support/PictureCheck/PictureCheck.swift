@@ -5,10 +5,17 @@ import VMBridge
 ///
 ///     PictureCheck pattern SCREENSHOT WxH FOURCC SEED LABEL FRAMES [TOLERANCE]
 ///     PictureCheck picture SCREENSHOT PART
+///     PictureCheck rows SCREENSHOT [--seed SEED]… [--windows N] [--covered]
 ///
 /// `pattern` looks for the reference producer's test pattern of one of the frames (`7` or `3-9`) as a
 /// reader of the buffer sees it, `picture` for a PNG. Prints where it is, `X Y` first. TOLERANCE is how
 /// far a channel may be off, 0 if not given: compositors convert YUV in their own way.
+///
+/// `rows` finds every window with the producer's pattern `rows` and prints `X Y WxH seed S frame F rows R`
+/// for each, R being the rows in sight that show frame F. A row that shows another frame, parts of two, or
+/// none, and a frame that was overwritten after its release, are told and fail; so do fewer than N windows
+/// (1 if not given) and a SEED that is not there. With `--covered` rows that cannot be read do not count:
+/// something else hides them. Windows of other seeds may always hide each other.
 ///
 /// Exit codes: 0 found, 1 not found, 64 wrong usage or an unreadable file.
 @main
@@ -25,7 +32,7 @@ struct PictureCheck {
     private struct WrongUsage: Error {}
 
     private static func run(_ arguments: [String]) throws -> Bool {
-        guard arguments.count >= 3 else { throw WrongUsage() }
+        guard arguments.count >= 2 else { throw WrongUsage() }
         let screenshot = try PNGFile.read(arguments[1])
         switch arguments[0] {
         case "picture" where arguments.count == 3:
@@ -34,10 +41,66 @@ struct PictureCheck {
             print("the picture is not in the screenshot")
             tellNearest(part, in: screenshot)
             return false
+        case "rows": return try rows(Array(arguments[2...]), in: screenshot)
         case "pattern" where arguments.count >= 7:
             return try pattern(Array(arguments[2...]), in: screenshot)
         default: throw WrongUsage()
         }
+    }
+
+    private static func rows(_ words: [String], in screenshot: Picture) throws -> Bool {
+        var (seeds, least, isCovered): ([UInt16], Int, Bool) = ([], 1, false)
+        var words = words
+        while !words.isEmpty {
+            switch words.removeFirst() {
+            case "--covered": isCovered = true
+            case "--seed":
+                guard let seed = words.first.flatMap({ UInt16($0) }) else { throw WrongUsage() }
+                seeds.append(seed)
+                words.removeFirst()
+            case "--windows":
+                guard let number = words.first.flatMap({ Int($0) }) else { throw WrongUsage() }
+                least = number
+                words.removeFirst()
+            default: throw WrongUsage()
+            }
+        }
+        let windows = RowsPattern.windows(in: screenshot)
+        var isGood = true
+        for window in windows where !tell(window, isCovered) { isGood = false }
+        if windows.count < least {
+            print("windows found: \(windows.count), wanted: \(least)")
+            isGood = false
+        }
+        for seed in seeds where !windows.contains(where: { $0.seed == seed }) {
+            print("no window of seed \(seed)")
+            isGood = false
+        }
+        return isGood
+    }
+
+    /// Prints what a window shows; whether it is as it should be.
+    private static func tell(_ window: RowsWindow, _ isCovered: Bool) -> Bool {
+        let area = window.area
+        let frame = window.frame.map { "\($0)" } ?? "none"
+        print(
+            "\(area.x) \(area.y) \(area.width)x\(area.height) seed \(window.seed) "
+                + "frame \(frame) rows \(window.wholeRows)")
+        let faults = window.faults(toleratesCover: isCovered)
+        for fault in faults.prefix(8) {
+            let words =
+                switch fault.shows {
+                case .frame(RowsPattern.poison): "overwritten after its release"
+                case .frame(let number): "frame \(number)"
+                case .mixed(let numbers):
+                    "frames " + numbers.map { "\($0)" }.joined(separator: " and ")
+                case .unreadable: "unreadable"
+                case .hidden: "hidden"
+                }
+            print("  row \(fault.row): \(words)")
+        }
+        if faults.count > 8 { print("  and \(faults.count - 8) more rows") }
+        return faults.isEmpty && window.frame != nil
     }
 
     private static func pattern(_ words: [String], in screenshot: Picture) throws -> Bool {

@@ -182,6 +182,9 @@ private func maps() -> String {
         // Driver requests start at 0x40: FENCE_ATTACH is the driver's 1, FENCE_SIGNAL its 2.
         #expect(VMB_VGEM_FENCE_ATTACH == ioc(3, "d", 0x40 + 1, 16))
         #expect(VMB_VGEM_FENCE_SIGNAL == ioc(1, "d", 0x40 + 2, 8))
+        #expect(VMB_DRM_DROP_MASTER == ioc(0, "d", 0x1f, 0))
+        #expect(VMB_TEST_FENCE == ioc(3, "d", 0x40, MemoryLayout<vmb_test_fence>.size))
+        #expect(VMB_TEST_SIGNAL == ioc(1, "d", 0x41, 8))
     }
 
     @Test func layouts() {

@@ -340,33 +340,4 @@ struct ProducerWordsTests {
         #expect(Colour.seed(named: "mauve") == nil)
         #expect(Colour.seed(named: "-1") == nil)
     }
-
-    @Test func summaries() {
-        #expect(ProducerSummary().line.hasSuffix("mean latency unknown"))
-        var summary = ProducerSummary()
-        summary.sent = 3
-        summary.count(.shown)
-        summary.count(.superseded)
-        summary.count(.refused)
-        summary.count(.lost)
-        summary.count(
-            PresentedRecord(
-                sequence: FrameSequence(1), time: 5, latency: 1_000_000, refresh: 0, flags: 0))
-        summary.count(
-            PresentedRecord(
-                sequence: FrameSequence(2), time: 6, latency: 2_100_000, refresh: 0, flags: 0))
-        // The compositor's clock is another one: no time is known.
-        summary.count(
-            PresentedRecord(
-                sequence: FrameSequence(3), time: 0, latency: 0, refresh: 0, flags: 0))
-        #expect(
-            summary.line
-                == "frames: 3 sent, 1 shown, 1 superseded, 1 refused, 1 lost; 3 presented, 0 discarded, 0 skipped; mean latency 1.55 ms"
-        )
-        #expect(
-            summary.json(.done)
-                == "{\"sent\":3,\"shown\":1,\"superseded\":1,\"refused\":1,\"lost\":1,\"presented\":3,\"discarded\":0,\"skipped\":0,\"timed\":2,\"mean_latency_ns\":1550000,\"highest_latency_ns\":2100000,\"exit\":0,\"end\":\"done\"}"
-        )
-        #expect(ProducerSummary.quoted("a\"\\\n") == "\"a\\\"\\\\\\u000a\"")
-    }
 }
