@@ -71,7 +71,7 @@ extension ProducerSummary {
             let word = String(kind.rawValue.map { $0 == "-" ? "_" : $0 })
             fields += Self.fields(counts).map { ("kind_\(word)_\($0)", $1) }
         }
-        for reason in RefusalReason.allCases {
+        for reason in RefusalReason.allCases where !reason.endsConnection {
             fields.append(("reason_\(reason.word)", reasons[reason] ?? 0))
         }
         return "{" + fields.map { "\"\($0)\":\($1)" }.joined(separator: ",")

@@ -180,6 +180,36 @@ struct ProducerFenceTests {
         }
     }
 
+    @Test(arguments: ProducerRelease.allCases)
+    func releasesAreWantedAsTold(release: ProducerRelease) throws {
+        try withDialogue {
+            $0.release = release
+            $0.frames = 1
+        } _: { loop, bridge, producer in
+            producer.start()
+            try run(loop) { bridge.frames.count == 1 }
+            #expect(bridge.producerTakesFences == (release == .fence))
+        }
+    }
+
+    /// Real fences of releases need a kernel that makes some: see the test machine.
+    @Test func whatIsNoFenceHoldsNoBuffer() throws {
+        try withDialogue {
+            $0.release = .fence
+            $0.buffers = 1
+            $0.frames = 2
+        } _: { loop, bridge, producer in
+            producer.start()
+            try run(loop) { bridge.frames.count == 1 }
+            let file = open("/dev/null", O_RDONLY)
+            defer { close(file) }
+            bridge.release(bridge.frames[0], fence: file)
+            try run(loop) { bridge.frames.count == 2 }
+            #expect(producer.summary.releaseFences == 1)
+            #expect(producer.summary.pendingReleaseFences == 0 && producer.summary.shown == 1)
+        }
+    }
+
     @Test(.enabled(if: (try? TestDevice.find()) == nil, "this machine has the test device"))
     func aMissingTestDeviceIsNamed() throws {
         for change in [

@@ -10,6 +10,7 @@ final class TinyBridge {
     /// Every record but the greeting, in order.
     private(set) var records: [ProducerRecord] = []
     private(set) var producerName: String?
+    private(set) var producerTakesFences = false
     /// Layouts and descriptors of the buffers, by key.
     private(set) var layouts: [UInt64: BufferLayout] = [:]
     private(set) var memory: [UInt64: Shared] = [:]
@@ -49,6 +50,14 @@ final class TinyBridge {
         for record in records { writer.append(record) }
         let result = socket?.send(writer.bytes, count: writer.bytes.count) ?? .closed
         #expect(result == .sent)
+    }
+
+    /// Ends a use of the frame's buffer but for a fence, which is lent.
+    func release(_ frame: FrameRecord, fence: Int32) {
+        var writer = RecordWriter()
+        writer.append(
+            .releasedWithFence(frame.buffer, frame.surface, frame.sequence, UseOutcome.shown))
+        #expect(socket?.send(writer.bytes, descriptors: [fence]) == .sent)
     }
 
     /// Ends a use of the frame's buffer.
@@ -120,8 +129,9 @@ final class TinyBridge {
                 let record = try ProducerDecoder.decode(
                     header, in: bytes.span)
                 switch record {
-                case .hello(let name, _):
+                case .hello(let name, let takesFences):
                     producerName = name
+                    producerTakesFences = takesFences
                     if let welcome { send(welcome) }
                     continue
                 case .bufferCreate(let key, let layout):
