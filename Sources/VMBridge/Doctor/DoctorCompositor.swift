@@ -160,6 +160,14 @@ extension Doctor {
             gives: "guests learn when frames were seen",
             costs: "guests learn when frames were committed, not when they were seen",
             loss: "presentation times"),
+        Use(
+            interface: "wp_linux_drm_syncobj_manager_v1", name: "drm-syncobj",
+            gives: "fences as points of timelines", costs: "the next best way is taken, see fences",
+            loss: ""),
+        Use(
+            interface: "zwp_linux_explicit_synchronization_v1", name: "explicit-sync",
+            gives: "fences with commits and releases",
+            costs: "the next best way is taken, see fences", loss: ""),
     ]
 
     private static func use(_ use: Use, _ offer: CompositorOffer) -> DoctorFinding {
@@ -224,12 +232,6 @@ extension Doctor {
     }
 
     private static let later = [
-        Later(
-            interface: "wp_linux_drm_syncobj_manager_v1", name: "drm-syncobj",
-            purpose: "fences handed to the compositor", today: "fences are held in the loop"),
-        Later(
-            interface: "zwp_linux_explicit_synchronization_v1", name: "explicit-sync",
-            purpose: "fences handed to the compositor", today: "fences are held in the loop"),
         Later(
             interface: "wp_fractional_scale_manager_v1", name: "fractional-scale",
             purpose: "sharp pictures at 1.25 and the like", today: "pictures may be blurred"),

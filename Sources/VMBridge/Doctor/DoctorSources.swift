@@ -3,7 +3,7 @@ import VMBridgeCore
 extension Doctor {
     /// What each kind of source would get: how its buffers reach the screen and its fences are kept.
     static func sources(_ facts: DoctorFacts) -> [DoctorFinding] {
-        [dmaBufPath(facts), memfdPath(facts), fencePath()]
+        [dmaBufPath(facts), memfdPath(facts), fencePath(facts)]
     }
 
     private static func finding(
@@ -63,12 +63,29 @@ extension Doctor {
             .value("path", .text("none"))
     }
 
-    /// The fence gate knows one rung so far, whatever the host has.
-    private static func fencePath() -> DoctorFinding {
+    /// What `--fences auto` makes of this host.
+    private static func fencePath(_ facts: DoctorFacts) -> DoctorFinding {
         let limit = VMLimits().fenceLimit
-        return finding(
-            "fence", "fences", .ok,
-            "held in the loop until they signal, at most \(limit / 1_000_000) ms (--fence-limit)"
-        ).value("path", .text("held in the loop")).value("limit_ns", .number(limit))
+        let held = "held until they signal, at most \(limit / 1_000_000) ms (--fence-limit)"
+        func row(_ state: DoctorFinding.State, _ text: String, _ way: FenceWay) -> DoctorFinding {
+            finding("fence", "fences", state, text).value("path", .text(way.rawValue))
+                .value("limit_ns", .number(limit))
+        }
+        guard case .offers(let offer) = facts.compositor, offer.missing == nil else {
+            return row(.ok, held, .hold)
+        }
+        let hasTimelines = offer.versions["wp_linux_drm_syncobj_manager_v1"] != nil
+        let choice = FenceChoice(
+            policy: .auto, hasTimelines: hasTimelines,
+            hasDevice: facts.devices.gpus.contains { gpu in
+                gpu.hasTimeline == true && gpu.nodes.contains(where: \.isUsable)
+            },
+            hasExplicit: offer.versions["zwp_linux_explicit_synchronization_v1"] != nil,
+            isPatient: false)
+        let text = "\(held); releases by \(choice.way.releaseWords)"
+        guard hasTimelines, choice.way != .timelines else { return row(.ok, text, choice.way) }
+        return row(.note, text + "; no DRM device here knows timelines", choice.way)
+            .advising("Give the user the right to use a node of /dev/dri (often the group render).")
+            .losing("release fences by drm-syncobj")
     }
 }

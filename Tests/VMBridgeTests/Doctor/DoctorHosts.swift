@@ -381,9 +381,9 @@ enum DoctorHosts {
             "compositor.clock", .broken, "not the clock", "Report", loss: "presentation times",
             compositor { $0.clock = nil }),
         Case(
-            "compositor.wp_linux_drm_syncobj_manager_v1", .ok, "not used by vm-bridge yet", perfect),
+            "compositor.wp_linux_drm_syncobj_manager_v1", .ok, "fences", perfect),
         Case(
-            "compositor.wp_linux_drm_syncobj_manager_v1", .note, "held in the loop", "nothing",
+            "compositor.wp_linux_drm_syncobj_manager_v1", .note, "next best", "if you miss it",
             compositor { $0.versions["wp_linux_drm_syncobj_manager_v1"] = nil }),
         Case(
             "compositor.wp_security_context_manager_v1", .note, "titles", "nothing",
@@ -407,7 +407,16 @@ enum DoctorHosts {
     private static let sourceCases = [
         Case("sources.socket.dma-buf", .ok, "linux-dmabuf (zero copy)", perfect),
         Case("sources.socket.memfd", .ok, "wl_shm pool", perfect),
-        Case("sources.socket.fence", .ok, "held in the loop until they signal", perfect),
+        Case("sources.socket.fence", .ok, "releases by drm-syncobj point", perfect),
+        Case(
+            "sources.socket.fence", .note, "explicit-synchronization", "render",
+            loss: "release fences by drm-syncobj", host { $0.devices.gpus[0].hasTimeline = false }),
+        Case(
+            "sources.socket.fence", .ok, "own fences",
+            compositor {
+                $0.versions["wp_linux_drm_syncobj_manager_v1"] = nil
+                $0.versions["zwp_linux_explicit_synchronization_v1"] = nil
+            }),
         Case("sources.socket.dma-buf", .ok, "captures", host { headless(&$0) }),
         Case("sources.socket.memfd", .ok, "captures", host { headless(&$0) }),
         Case(

@@ -3,18 +3,6 @@ import Logging
 import VMBridgeCore
 import Wayland
 
-/// The ways of fences between a VM's producer and one compositor, the best one first.
-enum FenceWay {
-    /// linux-drm-syncobj-v1: points of timelines, both ways.
-    case timelines
-    /// linux-explicit-synchronization-v1: a fence with the commit, another with the release.
-    case explicit
-    /// The fences that dma-bufs carry themselves.
-    case implicit
-    /// None: frames are held until their fence has signalled.
-    case hold
-}
-
 /// Takes fences to the compositor with a commit and brings those of releases back, by the best way that
 /// compositor, kernel and policy have. What is asked of the kernel here returns at once.
 ///
@@ -51,39 +39,17 @@ final class FencePath {
     ///
     /// - Parameter compositor: what is known of it; nil for nothing.
     func choose(_ globals: WaylandGlobals, compositor: CompositorIdentity?) {
-        var why = "the compositor takes no fences with a commit"
-        if policy == .hold {
-            way = .hold
-            why = "as configured"
-        } else if globals.syncobjManager != nil, device != nil {
-            way = .timelines
-            why = "by points of timelines (drm-syncobj)"
-        } else if globals.explicitSync != nil {
-            way = .explicit
-            why = "by explicit-synchronization"
-            if globals.syncobjManager != nil { why += ", since no device here knows timelines" }
-        } else {
-            way = .implicit
-            if globals.syncobjManager != nil { why = "no device here knows timelines" }
-        }
-        switch policy {
-        case .hold: passesPending = false
-        case .pass: passesPending = true
-        case .auto:
-            passesPending = way == .timelines && PatientCompositors.contains(compositor)
-        }
-        let pending = passesPending ? "passed on" : "held here"
-        logger.info("\(books.vmName): fences: \(why); pending ones are \(pending)")
+        let choice = FenceChoice(
+            policy: policy, hasTimelines: globals.syncobjManager != nil,
+            hasDevice: device != nil, hasExplicit: globals.explicitSync != nil,
+            isPatient: PatientCompositors.contains(compositor))
+        way = choice.way
+        passesPending = choice.passesPending
+        logger.info("\(books.vmName): fences: \(choice.words)")
     }
 
     /// The way in the words of status, for a buffer that may carry fences.
-    var words: String {
-        switch way {
-        case .timelines: "drm-syncobj point"
-        case .explicit: "explicit-synchronization"
-        case .implicit, .hold: "wl_buffer.release and the dma-buf's own fences"
-        }
-    }
+    var words: String { way.releaseWords }
 
     // MARK: Commits
 
@@ -164,16 +130,5 @@ final class FencePath {
             // Out of descriptors: the message is all that there is to go by, as with older kernels.
             return .none
         }
-    }
-}
-
-/// Compositors that were seen to keep all other surfaces going while one of them waits for the fence of
-/// a timeline's point, each with its test. To all others a pending fence is passed on only on demand.
-enum PatientCompositors {
-    static let names: [(name: String, test: String)] = []
-
-    static func contains(_ compositor: CompositorIdentity?) -> Bool {
-        guard let compositor else { return false }
-        return names.contains { compositor.isCalled($0.name) }
     }
 }

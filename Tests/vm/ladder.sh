@@ -1,0 +1,112 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154  # results, compositor: lib.sh, which is sourced before this file
+# What one compositor makes of fences, from `climb NAME`: held in our loop with every compositor, and passed on
+# where it offers a protocol for it. Pixels prove it, not frame callbacks: every row of a picture carries its
+# frame's number, and one row of another number fails.
+
+limit=900 # milliseconds that a fence may take
+
+# vm NAME OPTION…: a producer in the background, as a VM of that name; what it says is in LABEL-NAME.log.
+vms=()
+vm() {
+    local name=$1
+    shift
+    vm-bridge produce --socket "/run/$name.sock" --wait 10 --size 160x48 --pattern rows --buffer udmabuf --json "$@" \
+        >"$results/$label-$name.log" 2>&1 &
+    vms+=($!)
+}
+vms_end_well() {
+    local status=0 process
+    for process in "${vms[@]}"; do wait "$process" || status=$?; done
+    vms=()
+    equal "$status" 0
+}
+count() { json_field "$2" <"$results/$label-$1.log"; } # VM FIELD
+milliseconds() { echo $(($1 * 1000000)); }             # as the program's nanoseconds
+
+# rows WINDOWS: no row of any window on the screen is of another frame, and none of a buffer that was given back.
+rows() { screenshot "$results/$label-rows.png" && PictureCheck rows "$results/$label-rows.png" --windows "$1" >"$results/$label-rows.txt"; }
+rows_are_whole() { rows "$1" || { cat "$results/$label-rows.txt" && false; }; }
+
+bridge_for() { # POLICY
+    local name sources=()
+    for name in a b c d e; do sources+=(--source "$name=socket:/run/$name.sock"); done
+    bridge_log=$results/$label-bridge.log
+    start_bridge --fences "$1" --fence-limit $limit "${sources[@]}"
+}
+
+# Fences of all kinds at once, each in its own VM, and a VM beside them whose frames are complete.
+fences_are_kept() { # POLICY KEEPS: whether the compositor waits for what is passed on
+    vm a --fence sync_file --fence-delay 600 --frames 4 --rate 1 --overwrite --release fence
+    vm b --fence signalled --frames 24 --rate 6 --overwrite --linger 1
+    vm c --fence-pattern none,failing,none,stuck --fence-delay 100 --frames 4 --rate 2 --linger 2
+    sleep 2
+    [ "$compositor" = mutter ] || expect "$label: no row is of another frame" rows_are_whole 2
+    expect "$label: the producers end well" vms_end_well
+    expect "$label: frames with a fence of 600 ms are shown, all of them" equal "$(count a shown)" 4
+    if [ "$2" = keeps ]; then
+        expect "$label: none before its fence" equal "$(count a early)" 0
+        expect "$label: and soon after it" between 1 "$(count a mean_signal_to_presented_ns)" "$(milliseconds 250)"
+    else
+        note "$label: $(count a early) of 4 frames were shown before their fence: the compositor does not look at it"
+    fi
+    expect "$label: frames whose fence has signalled are shown meanwhile" between 22 "$(count b shown)" 24
+    note "$label: beside them a frame took at most $(($(count b highest_latency_ns) / 1000000)) ms"
+    expect "$label: a fence that fails is told" equal "$(count c reason_fence_failed)" 1
+    expect "$label: one that never signals, too" equal "$(count c reason_fence_timeout)" 1
+    expect "$label: and the surface goes on" between 2 "$(count c shown)" 4
+}
+
+# A hundred surfaces whose fences never signal, beside a live one.
+hundred_are_stuck() {
+    vm d --surfaces 50 --stuck 50 --fence stuck --frames 4 --rate 1 --linger 1
+    vm e --surfaces 50 --stuck 50 --fence stuck --frames 4 --rate 1 --linger 1
+    vm b --frames 30 --rate 6
+    expect "$label: a hundred stuck surfaces and a live one end well" vms_end_well
+    expect "$label: each of the hundred was shown once" between 90 $(($(count d kind_none_shown) + $(count e kind_none_shown))) 100
+    expect "$label: the live one lost no frame" equal "$(count b shown) $(count b superseded)" "30 0"
+    note "$label: of which one took at most $(($(count b highest_latency_ns) / 1000000)) ms"
+    expect "$label: the stuck ones are told so" between 100 \
+        $(($(count d reason_fence_timeout) + $(count e reason_fence_timeout))) 300
+}
+
+# What else stands still while one surface's fence of 2 s is pending: for the record.
+what_stands_still() {
+    vm b --frames 24 --rate 6
+    sleep 0.5
+    vm a --fence-pattern none,sync_file --fence-delay 850 --frames 2 --rate 2
+    expect "$label: the producers end well" vms_end_well
+    note "$label: while a fence of 850 ms was passed on, another VM's frame took at most $(($(count b highest_latency_ns) / 1000000)) ms, $(count b shown) of 24 were shown, $(count a early) of 1 before its fence"
+}
+
+# climb NAME RELEASE: RELEASE is how releases come, as the report says it.
+climb() {
+    local label=$1
+    phase "$1"
+    expect "$1 comes up" start_compositor "$1" || return
+    tell_globals
+    expect "$label: the bridge comes up" bridge_for auto || return
+    # The first frame costs seconds, and whoever waits for it counts as hidden.
+    vm b --frames 3 --rate 2
+    expect "$label: a first picture" vms_end_well
+    fences_are_kept auto keeps
+    take_report
+    expect "$label: pending fences were held" equal "$(surface_field '\[a].*' sync_path)" "held in the loop"
+    expect "$label: releases come by $2" equal "$(surface_field '\[a].*' release_path)" "$2"
+    hundred_are_stuck
+    expect "$label: the bridge ends in order" stop_bridge
+    label=$1-pass
+    expect "$label: the bridge comes up" bridge_for pass || return
+    case $2 in
+        drm-syncobj*)
+            fences_are_kept pass keeps
+            take_report
+            expect "$label: fences were passed on" equal "$(surface_field '\[a].*' sync_path)" "passed on, some held in the loop"
+            hundred_are_stuck
+            ;;
+        *) what_stands_still ;;
+    esac
+    expect "$label: the bridge ends in order" stop_bridge
+    expect "$1 runs" compositor_runs
+    stop_compositor
+}
