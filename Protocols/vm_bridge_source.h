@@ -164,6 +164,9 @@ enum vmb_memory {
     VMB_MEMORY_BIT_MEMFD = 2
 };
 
+/* A further bit of a format's `memory` (§5.1). */
+enum vmb_format_flag { VMB_FORMAT_SCANOUT = 256 };
+
 /* Flags of BUFFER_CREATE (§5.2). */
 enum vmb_buffer_flag { VMB_BUFFER_BOTTOM_UP = 1 };
 
@@ -258,7 +261,7 @@ struct vmb_size_limits {
     uint32_t largest_height;
 };
 
-/* An entry of VMB_FIELD_FORMATS (§5.1). */
+/* An entry of VMB_FIELD_FORMATS (§5.1). In FORMATS_CHANGED with an object other than 0 the list says what suits that surface best. */
 struct vmb_format {
     uint32_t fourcc;
     uint32_t memory; /* bit set */

@@ -160,6 +160,8 @@ static void take(const struct vmb_record *record) {
             && field.length > 0;
         break;
     case VMB_RECORD_FORMATS_CHANGED:
+        if (record->object != 0) /* one surface's preference */
+            break;
         has_formats = vmb_find_field(record, sizeof(struct vmb_header), VMB_FIELD_FORMATS, &field) && field.length > 0;
         break;
     case VMB_RECORD_RELEASED: take_released(record); break;

@@ -47,6 +47,7 @@ struct CHeaderTests {
             "VMB_MEMORY_MEMFD": UInt64(MemoryKind.memfd.rawValue),
             "VMB_MEMORY_BIT_DMA_BUF": UInt64(ImportableFormat.bit(.dmaBuf)),
             "VMB_MEMORY_BIT_MEMFD": UInt64(ImportableFormat.bit(.memfd)),
+            "VMB_FORMAT_SCANOUT": UInt64(ImportableFormat.scanout),
             "VMB_FOURCC_XRGB8888": UInt64(FourCC.xrgb8888.rawValue),
             "VMB_FOURCC_ARGB8888": UInt64(FourCC.argb8888.rawValue),
             "VMB_FOURCC_XBGR8888": UInt64(FourCC.xbgr8888.rawValue),

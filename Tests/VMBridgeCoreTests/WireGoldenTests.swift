@@ -170,6 +170,16 @@ struct WireGoldenTests {
                 ImportableFormat(format: .nv12, modifier: .invalid, memory: 1, device: 0xe280),
             ]))
         try oneBack(
+            Samples.surfaceFormats,
+            is: .surfaceFormats(
+                SurfaceKey(1),
+                [
+                    ImportableFormat(
+                        format: .xrgb8888, modifier: Modifier(0x0100_0000_0000_0007),
+                        memory: ImportableFormat.bit(.dmaBuf) | ImportableFormat.scanout,
+                        device: 0xe280)
+                ]))
+        try oneBack(
             Samples.released,
             is: .released(BufferKey(7), SurfaceKey(1), FrameSequence(42), .superseded))
         var configure = ConfigureRecord(

@@ -24,7 +24,7 @@ enum WireLimits {
         case .welcome(let welcome):
             if welcome.formats.count > 1024 { return "\(welcome.formats.count) formats" }
             return problem(text: welcome.vmName)
-        case .formatsChanged(let formats):
+        case .formatsChanged(let formats), .surfaceFormats(_, let formats):
             return formats.count > 1024 ? "\(formats.count) formats" : nil
         case .refused(let refused): return problem(text: refused.refusal.sentence)
         default: return nil

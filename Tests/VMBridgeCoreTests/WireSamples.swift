@@ -173,6 +173,17 @@ enum Samples {
             ff ff ff ff ff ff ff 00 | INVALID
             80 e2 00 00 00 00 00 00 | device 226:128
             """))
+    static let surfaceFormats = Sample(
+        name: "FORMATS_CHANGED for a surface",
+        bytes: hex(
+            """
+            02 80 00 00 30 00 00 00 | FORMATS_CHANGED, 48 bytes
+            01 00 00 00 00 00 00 00 | surface 1
+            01 0b 00 00 18 00 00 00 | field: formats, 1 entry
+            58 52 32 34 01 01 00 00 | XR24, dma-buf, to the screen as it is
+            07 00 00 00 00 00 00 01 | a modifier
+            80 e2 00 00 00 00 00 00 | device 226:128
+            """))
     static let released = Sample(
         name: "RELEASED",
         bytes: hex(
@@ -236,7 +247,8 @@ enum Samples {
         surfaceDestroy, framePlain, frameFull, fenceSignal,
     ]
     static let fromBridge = [
-        welcome, formatsChanged, released, configure, close, presented, discarded, refused,
+        welcome, formatsChanged, surfaceFormats, released, configure, close, presented, discarded,
+        refused,
     ]
     /// A whole dialogue in one datagram.
     static let batch = Sample(

@@ -235,7 +235,9 @@ take_report() {
 }
 # vm_field VM FIELD, surface_field TITLE FIELD: from the report; the latest surface of that title.
 # A surface is an object without objects of its own, and so is what a VM says before its refusals.
-json_field() { sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\)\"\{0,1\}[,}].*/\1/p" | tail -n 1; }
+json_field() {
+    sed -n -e "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p;t" -e "s/.*\"$1\":\([^,\"}]*\)[,}].*/\1/p" | tail -n 1
+}
 vm_field() { tr '{' '\n' <"$bridge_report" | grep -e "^\"name\":\"$1\"" | json_field "$2"; }
 surface_field() { tr '{' '\n' <"$bridge_report" | grep -e "\"title\":\"$1\"" | json_field "$2"; }
 # refusals VM REASON: how often.

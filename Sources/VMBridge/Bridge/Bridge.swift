@@ -36,7 +36,8 @@ final class Bridge<P: Presenter> {
                 name: source.session.name, isConnected: source.isConnected,
                 generation: source.connectionNumber,
                 isPresenting: source.session.presenter.isReady,
-                trouble: source.session.presenter.trouble, buffers: holdings.buffers,
+                trouble: source.session.presenter.trouble,
+                device: source.session.presenter.device, buffers: holdings.buffers,
                 bytes: holdings.bytes, uses: holdings.uses, refusals: source.session.refusals,
                 surfaces: source.session.status)
         }

@@ -88,6 +88,8 @@ public struct VMStatus: Sendable {
     public var isPresenting: Bool
     /// Why not, in words; nil when nothing is wrong.
     public var trouble: String?
+    /// The device that draws its windows, in words; nil when unknown.
+    public var device: String?
     /// Buffers at the moment.
     public var buffers: Int
     /// Bytes imported at the moment.

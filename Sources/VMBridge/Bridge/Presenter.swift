@@ -10,6 +10,8 @@ package enum PresenterEvent: Sendable {
     case lost(String)
     /// What can be imported changed.
     case formatsChanged
+    /// What suits one surface best changed; `formats(for:)` says it.
+    case surfaceFormats(SurfaceID)
     /// The first import of a buffer failed; frames that name it will be refused.
     case bufferRefused(BufferID, Refusal)
     /// The image that a use waited for is there.
@@ -68,6 +70,10 @@ package struct WindowProperties: Sendable, Equatable {
 package protocol Presenter: AnyObject {
     /// What can be imported now; empty while unknown.
     var formats: [ImportableFormat] { get }
+    /// What suits one surface best, best first; all of it is in `formats`. Nil where nobody says so.
+    func formats(for surface: SurfaceID) -> [ImportableFormat]?
+    /// The device that draws the windows, in words; nil when unknown.
+    var device: String? { get }
     /// Whether windows can be made now.
     var isReady: Bool { get }
     /// Why there is no consumer, in words; nil while there is one or nothing went wrong yet.
@@ -132,4 +138,10 @@ extension Presenter {
     }
     package func takeReleaseFence() -> OwnedDescriptor { .none }
     package func releasePath(of buffer: BufferID) -> String { "by message" }
+}
+
+/// A consumer that prefers nothing for a surface and has no device of its own.
+extension Presenter {
+    package func formats(for surface: SurfaceID) -> [ImportableFormat]? { nil }
+    package var device: String? { nil }
 }

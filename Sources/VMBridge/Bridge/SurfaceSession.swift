@@ -15,6 +15,8 @@ final class SurfaceSession {
     /// The last commits and when their records came: presentation is reported a few frames later.
     private var receipts = InlineArray<8, (sequence: UInt64, time: UInt64)>(repeating: (0, 0))
     private var nextReceipt = 0
+    /// The list of formats that the producer was told for it alone; nil while the one for all stands.
+    var toldFormats: [ImportableFormat]?
     /// The producer has destroyed it, or is gone.
     var isDetached = false
 

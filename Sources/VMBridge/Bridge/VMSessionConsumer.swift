@@ -104,7 +104,8 @@ extension VMSession {
             }
         case .ready: presenterReady()
         case .lost(let why): presenterLost(why)
-        case .formatsChanged: feedback.append(.formatsChanged(presenter.formats))
+        case .formatsChanged: tellFormats()
+        case .surfaceFormats(let id): with(id) { tellFormats(of: $0) }
         }
     }
 
@@ -147,10 +148,28 @@ extension VMSession {
                     type: RecordType.bufferCreate, object: buffer.key.value, refusal: refusal)))
     }
 
+    /// The list for all surfaces, which replaces every other, and then those that differ from it.
+    private func tellFormats() {
+        feedback.append(.formatsChanged(presenter.formats))
+        for place in surfaces.places {
+            guard let surface = surfaces.element(at: place) else { continue }
+            surface.toldFormats = nil
+            tellFormats(of: surface)
+        }
+    }
+
+    private func tellFormats(of surface: SurfaceSession) {
+        guard !surface.isDetached, let formats = presenter.formats(for: surface.id) else { return }
+        let former = surface.toldFormats ?? Array(presenter.formats.prefix(formats.count))
+        guard formats != former else { return }
+        surface.toldFormats = formats
+        feedback.append(.surfaceFormats(surface.key, formats))
+    }
+
     private func presenterReady() {
         isPatienceOver = false
         if let timer = patienceTimer { loop.disarm(timer) }
-        feedback.append(.formatsChanged(presenter.formats))
+        tellFormats()
         logger.info("\(name): \(presenter.name) is there")
         for slot in surfaces.slots {
             guard let surface = surfaces[slot] else { continue }

@@ -12,7 +12,6 @@ final class CompositorProbe: HotEventTarget {
     private let registry: WaylandRegistry
     private let deadline: UInt64
     private var awaited: WlCallback?
-    private var mainDevice: UInt64?
 
     private struct Silence: Error {
         let why: String
@@ -59,10 +58,7 @@ final class CompositorProbe: HotEventTarget {
         let logger = Logger(label: "doctor") { _ in SwiftLogNoOpLogHandler() }
         let books = PresenterBooks(vmName: "doctor")
         guard let globals = WaylandGlobals(registry, books, logger) else { return offer }
-        let feedback = watchMainDevice()
         defer {
-            feedback?.feedback.destroy()
-            feedback?.dmabuf.destroy()
             globals.tearDown()
             _ = connection.flush()
         }
@@ -70,7 +66,7 @@ final class CompositorProbe: HotEventTarget {
         globals.complete()
         offer.takesDMABufs = globals.dmabuf != nil
         take(globals.catalog.entries, &offer)
-        offer.mainDevice = mainDevice
+        offer.mainDevice = globals.catalog.mainDevice
         if let clock = globals.presentationClock {
             offer.clock = clock.number
             offer.isClockReadable = clock.monotonic(0) != nil
@@ -87,24 +83,6 @@ final class CompositorProbe: HotEventTarget {
             entries.filter {
                 $0.memory & ImportableFormat.bit(.memfd) != 0
             }.count
-    }
-
-    /// The presenter has no use for the main device by itself.
-    private func watchMainDevice() -> (
-        dmabuf: ZwpLinuxDmabufV1, feedback: ZwpLinuxDmabufFeedbackV1
-    )? {
-        guard registry.first(ZwpLinuxDmabufV1.self)?.version ?? 0 >= 4,
-            let dmabuf = registry.bind(ZwpLinuxDmabufV1.self, maximum: 5)
-        else { return nil }
-        let feedback = dmabuf.getDefaultFeedback()
-        feedback.onEvent { [unowned self] event in
-            switch consume event {
-            case .mainDevice(let device):
-                mainDevice = device.prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }
-            default: break
-            }
-        }
-        return (dmabuf, feedback)
     }
 
     // MARK: Waiting

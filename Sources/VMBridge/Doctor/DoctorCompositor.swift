@@ -131,9 +131,7 @@ extension Doctor {
         for gpu in facts.devices.gpus {
             for node in gpu.nodes where node.number == number { return node.path }
         }
-        // The C library's way of laying a device's number into 64 bits.
-        let major = (number >> 8) & 0xfff | (number >> 32) & 0xffff_f000
-        let minor = number & 0xff | (number >> 12) & 0xffff_ff00
+        let (major, minor) = HostDevice.parts(of: number)
         return "device \(major):\(minor)"
     }
 

@@ -272,6 +272,8 @@ package final class Producer: ProducerConnectionDelegate {
         switch record {
         case .welcome(let welcome): begin(welcome)
         case .formatsChanged(let formats): tell("formats changed: \(formats.count) entries")
+        case .surfaceFormats(let key, let formats):
+            tell("surface \(key): formats preferred: \(formats.count) entries")
         case .released(let buffer, let surface, let sequence, let outcome),
             .releasedWithFence(let buffer, let surface, let sequence, let outcome):
             released(buffer, surface, sequence, outcome, descriptor)

@@ -11,6 +11,7 @@ package enum StatusReport {
         var line = "\(vm.name): \(vm.isConnected ? "connected" : "no producer")"
         line += ", \(vm.buffers) buffers, \(mebibytes(vm.bytes)) MiB"
         if !vm.isPresenting { line += ", not shown: \(vm.trouble ?? "no compositor yet")" }
+        if let device = vm.device { line += ", drawn by \(device)" }
         if !vm.refusals.isEmpty {
             let parts = vm.refusals.sorted { $0.key.rawValue < $1.key.rawValue }
                 .map { "\($0.key.word) \($0.value)" }
@@ -66,6 +67,7 @@ package enum StatusReport {
         object.add("generation", vm.generation)
         object.add("presenting", vm.isPresenting)
         if let trouble = vm.trouble { object.add("trouble", trouble) }
+        if let device = vm.device { object.add("device", device) }
         object.add("buffers", UInt64(vm.buffers))
         object.add("bytes", vm.bytes)
         object.add("uses", UInt64(vm.uses))

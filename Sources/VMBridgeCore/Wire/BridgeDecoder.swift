@@ -43,7 +43,9 @@ public enum BridgeDecoder {
         case RecordType.close: return .close(SurfaceKey(record.object))
         case RecordType.refused: return try refused(record, in: bytes)
         case RecordType.formatsChanged:
-            return .formatsChanged(try fields(record, from: at, in: bytes).formats)
+            let formats = try fields(record, from: at, in: bytes).formats
+            guard record.object != 0 else { return .formatsChanged(formats) }
+            return .surfaceFormats(SurfaceKey(record.object), formats)
         case RecordType.welcome: return try welcome(record, in: bytes)
         default: return nil
         }

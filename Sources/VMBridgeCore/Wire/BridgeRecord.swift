@@ -4,7 +4,7 @@ public struct ImportableFormat: Hashable, Sendable {
     public var format: FourCC
     /// Memory layout.
     public var modifier: Modifier
-    /// Kinds of memory it may come in: bit 0 dma-buf, bit 1 memfd.
+    /// Kinds of memory it may come in: bit 0 dma-buf, bit 1 memfd; and ``scanout``.
     public var memory: UInt32
     /// Device (dev_t) that the importer prefers; 0 when unknown or of no matter.
     public var device: UInt64
@@ -15,6 +15,8 @@ public struct ImportableFormat: Hashable, Sendable {
         self.memory = memory
         self.device = device
     }
+    /// Bit 8 of `memory`: as a dma-buf it may go to the screen without being drawn.
+    public static let scanout: UInt32 = 1 << 8
     /// The bit of a memory kind in `memory`.
     public static func bit(_ kind: MemoryKind) -> UInt32 { 1 << (kind.rawValue - 1) }
 }
@@ -117,6 +119,8 @@ public enum BridgeRecord: Sendable, Equatable {
     case welcome(Welcome)
     /// What can be imported has changed.
     case formatsChanged([ImportableFormat])
+    /// What suits one surface best has changed.
+    case surfaceFormats(SurfaceKey, [ImportableFormat])
     /// A use of a buffer ended.
     case released(BufferKey, SurfaceKey, FrameSequence, UseOutcome)
     /// A use of a buffer has ended but for a fence: the record's descriptor is a sync_file, and when it

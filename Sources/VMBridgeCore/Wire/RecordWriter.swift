@@ -153,6 +153,9 @@ extension RecordWriter {
         case .formatsChanged(let formats):
             begin(RecordType.formatsChanged, object: 0)
             self.formats(formats)
+        case .surfaceFormats(let surface, let formats):
+            begin(RecordType.formatsChanged, object: surface.value)
+            self.formats(formats)
         case .welcome(let welcome):
             begin(RecordType.welcome, object: welcome.generation)
             put32(welcome.version)

@@ -30,7 +30,8 @@ struct CompositorMachineTests {
         case (.connecting, .connected): (.binding, .bind)
         case (.connecting, .refused): (.backOff, [.log, .wait])
         case (.binding, .bound): (.ready, .tellReady)
-        case (.binding, .unsuitable), (.binding, .failed): (.lost, [.log, .clear])
+        case (.binding, .unsuitable), (.binding, .failed), (.binding, .silent):
+            (.lost, [.log, .clear])
         case (.ready, .failed): (.lost, [.clear, .tellLost])
         case (.lost, .cleared): (.backOff, .wait)
         case (.backOff, .retry): (.connecting, .connect)
@@ -81,9 +82,10 @@ struct CompositorMachineTests {
         #expect(lose(after: Machine.trustedAfter) == 100_000_000)
     }
 
-    @Test func anUnsuitableCompositorIsAskedRarely() {
+    @Test(arguments: [Machine.Event.unsuitable, .silent])
+    func aCompositorOfNoUseIsAskedRarely(event: Machine.Event) {
         var machine = machine(in: .binding)
-        let first = machine.handle(.unsuitable, now: 0)
+        let first = machine.handle(event, now: 0)
         #expect(first == [.log, .clear])
         let second = machine.handle(.cleared, now: 0)
         #expect(second == .wait)

@@ -160,7 +160,8 @@ struct CopyTests {
         #expect(try fake.talk().isEmpty)
         for guest in guests {
             #expect(
-                fake.live.presenter.importPath(of: guest.id) == "copied by damage into wl_shm")
+                fake.live.presenter.importPath(of: guest.id).hasPrefix(
+                    "copied by damage into wl_shm"))
         }
         for number in 0..<12 as Range<UInt32> {
             let part = Rectangle(x: number * 4, y: 2, width: 4, height: 40)

@@ -325,6 +325,33 @@ struct FakeCompositorTests {
         fake.live.session.shutDown()
     }
 
+    @Test func aCompositorThatNeverAnswersIsGivenUpAndTriedAgain() throws {
+        let fake = try FakeSession(isThere: false, answerLimit: 30_000_000)
+        fake.isThere = true
+        let presenter = fake.live.presenter
+        #expect(try fake.live.until { !fake.compositors.isEmpty })
+        #expect(presenter.phase == .binding && presenter.trouble?.contains("nowhere") == true)
+        // It reads nothing and says nothing.
+        #expect(try fake.live.until { presenter.phase != .binding })
+        #expect(presenter.phase == .backOff && !presenter.isReady)
+        #expect(
+            presenter.trouble
+                == "the compositor took the connection and gave no answer for 30 ms")
+        _ = fake.compositor.receive()
+        #expect(fake.compositor.isAtEnd)
+        fake.live.session.shutDown()
+    }
+
+    @Test func aCompositorThatAnswersInTimeIsKept() throws {
+        let fake = try FakeSession(answerLimit: 50_000_000)
+        let presenter = fake.live.presenter
+        #expect(presenter.phase == .ready)
+        let end = MonotonicClock.now() + 120_000_000
+        while MonotonicClock.now() < end { try fake.live.turn(milliseconds: 10) }
+        #expect(presenter.phase == .ready && fake.compositors.count == 1)
+        fake.live.session.shutDown()
+    }
+
     @Test func aNameThatCanNeverWorkIsAnError() throws {
         let loop = try EventLoop()
         #expect(throws: WaylandConnectError.self) {

@@ -42,14 +42,15 @@ final class FakeSession {
     init(
         _ globals: [(interface: String, version: UInt32)] = FakeSession.usual,
         isThere: Bool = true, limits: VMLimits = VMLimits(),
-        access: any BufferAccess = LinuxBufferAccess()
+        access: any BufferAccess = LinuxBufferAccess(),
+        answerLimit: UInt64 = CompositorMachine.answerLimit
     ) throws {
         self.globals = globals
         self.isThere = isThere
         made = try LiveSession("fake", limits: limits) { loop, logger in
             try WaylandPresenter(
                 vmName: "fake", loop: loop, logger: logger, fenceLimit: limits.fenceLimit,
-                access: access
+                access: access, answerLimit: answerLimit
             ) {
                 [unowned self] () throws(WaylandConnectError) in try self.connect()
             }

@@ -99,43 +99,6 @@ struct FrameViewTests {
         #expect(nothing.width == 0 && nothing.height == 0)
     }
 
-    @Test func feedbackCountsOnlyWhenItIsDone() {
-        var catalog = FormatCatalog()
-        let xrgb = FourCC.xrgb8888
-        catalog.setTable([
-            .init(format: xrgb.rawValue, modifier: 0), .init(format: xrgb.rawValue, modifier: 5),
-            .init(format: 0x3030_3030, modifier: 0),
-        ])
-        catalog.setMainDevice(7)
-        catalog.setTrancheDevice(9)
-        catalog.addToTranche([1, 99])
-        catalog.endTranche()
-        catalog.addToTranche([0, 1, 2])
-        catalog.endTranche()
-        let changed1 = catalog.rebuild()
-        #expect(!changed1)
-        #expect(!catalog.has(xrgb, .linear))
-        catalog.endFeedback()
-        let changed2 = catalog.rebuild()
-        #expect(changed2)
-        #expect(
-            catalog.entries == [
-                ImportableFormat(format: xrgb, modifier: Modifier(5), memory: 1, device: 9),
-                ImportableFormat(format: xrgb, modifier: .linear, memory: 1, device: 7),
-            ])
-        #expect(catalog.has(xrgb, .linear))
-        #expect(!catalog.has(.argb8888, .linear))
-        // A second feedback replaces the first one, by the same table.
-        catalog.addToTranche([0])
-        catalog.endTranche()
-        catalog.endFeedback()
-        let changed3 = catalog.rebuild()
-        #expect(changed3)
-        #expect(catalog.entries.map(\.modifier) == [.linear])
-        let changed4 = catalog.rebuild()
-        #expect(!changed4)
-    }
-
     @Test func sharedMemoryFormatsHaveNumbersOfTheirOwn() {
         var catalog = FormatCatalog()
         for number in [0, 1, FourCC.xbgr8888.rawValue, FourCC.nv12.rawValue] {

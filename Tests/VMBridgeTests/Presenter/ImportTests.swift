@@ -59,7 +59,7 @@ struct ImportTests {
             return
         }
         #expect(why.reason == .importFailed)
-        #expect(why.sentence.contains("would not import"))
+        #expect(why.sentence.contains("was not imported by the compositor"))
         #expect(why.sentence.contains("cannot be copied either: the CPU cannot read it"))
         #expect(word(presenter.reserveImage(use(1), of: buffer)) == "refused import_failed")
         #expect(presenter.importPath(of: buffer).hasPrefix("none: "))

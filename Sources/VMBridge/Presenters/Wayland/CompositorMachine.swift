@@ -29,6 +29,8 @@ struct CompositorMachine {
         case unsuitable
         /// The connection ended in an error.
         case failed
+        /// The time for the answers to `bind` is over.
+        case silent
         /// Everything of the lost connection is destroyed.
         case cleared
         /// The time to wait is over.
@@ -42,7 +44,7 @@ struct CompositorMachine {
         let rawValue: UInt8
         /// Open the socket and answer `connected` or `refused`.
         static let connect = Actions(rawValue: 1)
-        /// Ask for the globals.
+        /// Ask for the globals, and say `silent` when `answerLimit` is over and they are not there.
         static let bind = Actions(rawValue: 2)
         /// Tell the session that windows can be made.
         static let tellReady = Actions(rawValue: 4)
@@ -60,7 +62,9 @@ struct CompositorMachine {
     static let firstDelay: UInt64 = 100_000_000
     /// Longest time to wait for a compositor, nanoseconds.
     static let longestDelay: UInt64 = 5_000_000_000
-    /// Time to wait when the compositor is of no use, nanoseconds.
+    /// How long globals and formats may take, nanoseconds.
+    static let answerLimit: UInt64 = 10_000_000_000
+    /// Time to wait when the compositor is of no use or does not answer, nanoseconds.
     static let unsuitableDelay: UInt64 = 30_000_000_000
     /// A compositor that lasted so long is trusted again, nanoseconds.
     static let trustedAfter: UInt64 = 10_000_000_000
@@ -96,7 +100,7 @@ struct CompositorMachine {
             readySince = now
             hasReported = false
             return .tellReady
-        case (.binding, .unsuitable):
+        case (.binding, .unsuitable), (.binding, .silent):
             phase = .lost
             nextDelay = Self.unsuitableDelay
             return report().union(.clear)

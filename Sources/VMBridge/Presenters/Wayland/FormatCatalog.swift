@@ -1,8 +1,7 @@
 import VMBridgeCore
 
 /// What a compositor says that it can import: linux-dmabuf pairs in its order of preference, wl_shm
-/// formats, and what can be copied into those. Pure; the feedback object's events are applied as a
-/// whole at `done`.
+/// formats, and what can be copied into those. Pure.
 struct FormatCatalog {
     /// One row of the format table: 16 bytes on the wire.
     struct Pair: Hashable {
@@ -12,18 +11,15 @@ struct FormatCatalog {
 
     /// Longest list that a producer is told; far above what compositors have for known formats.
     static let longest = 1024
+    /// Longest list for one surface, which says what suits it best and not all that is possible.
+    static let longestPreference = 256
 
     private(set) var entries: [ImportableFormat] = []
     private var pairs: Set<Pair> = []
-    private var dmabuf: [(pair: Pair, device: UInt64)] = []
+    private var dmabuf: [DmabufFeedback.Offer] = []
     private var shm: [UInt32] = []
-
-    // The feedback that is being told.
-    private var table: [Pair] = []
-    private var told: [(pair: Pair, device: UInt64)] = []
-    private var tranche: [UInt16] = []
-    private var mainDevice: UInt64 = 0
-    private var trancheDevice: UInt64?
+    /// The device that the compositor draws with (dev_t); nil when it has told none.
+    private(set) var mainDevice: UInt64?
 
     /// Whether a dma-buf of that pair may be offered; anything else is a protocol error from
     /// linux-dmabuf version 4 on.
@@ -53,35 +49,17 @@ struct FormatCatalog {
     }
 
     mutating func addPair(_ format: UInt32, _ modifier: UInt64) {
-        guard dmabuf.count < Self.longest * 8 else { return }
-        dmabuf.append((Pair(format: format, modifier: modifier), 0))
+        guard dmabuf.count < DmabufFeedback.most else { return }
+        let pair = Pair(format: format, modifier: modifier)
+        dmabuf.append(DmabufFeedback.Offer(pair: pair, device: 0))
     }
 
     // MARK: Feedback, from version 4 on
 
-    /// A new table; indices that follow mean its rows.
-    mutating func setTable(_ rows: [Pair]) { table = rows }
-
-    mutating func setMainDevice(_ device: UInt64) { mainDevice = device }
-    mutating func setTrancheDevice(_ device: UInt64) { trancheDevice = device }
-    mutating func addToTranche(_ indices: [UInt16]) { tranche += indices }
-
-    mutating func endTranche() {
-        let device = trancheDevice ?? mainDevice
-        for index in tranche where Int(index) < table.count {
-            told.append((table[Int(index)], device))
-        }
-        tranche = []
-        trancheDevice = nil
-    }
-
-    /// The feedback is complete and takes the former one's place. The table stays: a compositor need
-    /// not send it again.
-    mutating func endFeedback() {
-        dmabuf = told
-        told = []
-        tranche = []
-        trancheDevice = nil
+    /// What the feedback for all surfaces has in force.
+    mutating func apply(_ feedback: DmabufFeedback) {
+        dmabuf = feedback.offers
+        mainDevice = feedback.mainDevice == 0 ? nil : feedback.mainDevice
     }
 
     // MARK: The list
@@ -93,13 +71,8 @@ struct FormatCatalog {
         let former = entries
         entries = []
         pairs = []
-        for (pair, device) in dmabuf where pairs.insert(pair).inserted {
-            let format = FourCC(pair.format)
-            guard PixelFormatInfo.of(format) != nil else { continue }
-            append(
-                ImportableFormat(
-                    format: format, modifier: Modifier(pair.modifier),
-                    memory: ImportableFormat.bit(.dmaBuf), device: device))
+        for offer in dmabuf where pairs.insert(offer.pair).inserted {
+            if let entry = Self.entry(offer) { append(entry) }
         }
         for number in shm {
             let format: FourCC =
@@ -128,6 +101,31 @@ struct FormatCatalog {
                     format: format, modifier: .linear, memory: ImportableFormat.bit(.dmaBuf)))
         }
         return entries != former
+    }
+
+    /// What suits a surface best: what its own feedback names and the feedback for all surfaces allows,
+    /// best first. Where that is nothing, the beginning of the list for all.
+    func preferred(by feedback: DmabufFeedback) -> [ImportableFormat] {
+        var list: [ImportableFormat] = []
+        var seen: Set<Pair> = []
+        for offer in feedback.offers
+        where pairs.contains(offer.pair) && seen.insert(offer.pair).inserted {
+            guard let entry = Self.entry(offer) else { continue }
+            list.append(entry)
+            if list.count == Self.longestPreference { break }
+        }
+        return list.isEmpty ? Array(entries.prefix(Self.longestPreference)) : list
+    }
+
+    /// The entry of a pair; nil when its format is not known here.
+    private static func entry(_ offer: DmabufFeedback.Offer) -> ImportableFormat? {
+        let format = FourCC(offer.pair.format)
+        guard PixelFormatInfo.of(format) != nil else { return nil }
+        var memory = ImportableFormat.bit(.dmaBuf)
+        if offer.isScanout { memory |= ImportableFormat.scanout }
+        return ImportableFormat(
+            format: format, modifier: Modifier(offer.pair.modifier), memory: memory,
+            device: offer.device)
     }
 
     private mutating func append(_ entry: ImportableFormat) {

@@ -4,13 +4,14 @@ import Descriptors
 enum FormatTable {
     private static let rowBytes = 16
     /// Tranches name rows by 16 bits.
-    private static let mostRows = 65_536
+    static let mostRows = 65_536
 
     /// The rows; nil when the descriptor does not have what it should.
     ///
     /// - Parameters:
     ///   - descriptor: the compositor's; closed when this returns.
-    ///   - size: bytes of the table, by the compositor's word.
+    ///   - size: bytes of the table, by the compositor's word; what is left over of whole rows is
+    ///     no row.
     static func read(
         _ descriptor: consuming OwnedDescriptor, size: UInt32
     ) -> [FormatCatalog.Pair]? {

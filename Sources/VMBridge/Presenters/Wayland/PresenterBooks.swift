@@ -56,6 +56,9 @@ final class PresenterBooks {
     /// Bytes of our own memory that copies of them take.
     var copyBytes: UInt64 = 0
 
+    /// The device that the compositor draws with; nil when it has told none.
+    var device: HostDevice?
+
     /// For the log.
     let vmName: String
 

@@ -18,6 +18,8 @@ final class WaylandBuffer {
     private var hasBeenImported = false
     /// Why linux-dmabuf does not show it, a sentence: it is copied instead, or refused.
     var whyNotImported: String?
+    /// The compositor's answer, when it was asked and refused.
+    private(set) var importFailure: ImportFailure?
     /// How it is copied, once it is.
     var copy: (plan: CopyPlan, guest: GuestPixels)?
     /// Over the memfd, for all its images.
@@ -70,8 +72,13 @@ final class WaylandBuffer {
 
     /// linux-dmabuf does not take it: the next way is tried.
     func failed(_ image: BufferImage) {
-        whyNotImported =
-            "The compositor would not import the dma-buf, \(layout.format) with modifier \(layout.modifier)."
+        let failure =
+            importFailure
+            ?? ImportFailure(
+                exporter: DescriptorProbe.exporter(of: memory.descriptor(ofPlane: 0)),
+                device: books.device)
+        importFailure = failure
+        whyNotImported = failure.sentence(about: layout)
         image.queueAnew()
     }
 
@@ -107,6 +114,7 @@ final class WaylandBuffer {
         dropImages()
         refusal = nil
         whyNotImported = nil
+        importFailure = nil
         copy = nil
         hasBeenImported = false
     }

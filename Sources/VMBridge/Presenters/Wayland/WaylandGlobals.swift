@@ -18,7 +18,8 @@ final class WaylandGlobals {
     private(set) var catalog = FormatCatalog()
     /// The clock that presentation times are of; nil before the compositor has said it.
     private(set) var presentationClock: ForeignClock?
-    private var feedback: ZwpLinuxDmabufFeedbackV1?
+    private var feedback: FeedbackObject?
+    private let tables = LatestTable()
     private let books: PresenterBooks
     private let logger: Logger
     private var isComplete = false
@@ -77,9 +78,12 @@ final class WaylandGlobals {
         }
         guard let dmabuf else { return }
         guard dmabuf.version < 4 else {
-            let feedback = dmabuf.getDefaultFeedback()
-            feedback.onEvent { [unowned self] event in take(event) }
-            self.feedback = feedback
+            feedback = FeedbackObject(
+                dmabuf.getDefaultFeedback(), tables, onUnreadable: unreadable
+            ) { [unowned self] feedback in
+                catalog.apply(feedback.told)
+                if isComplete { listChanged() }
+            }
             return
         }
         dmabuf.onEvent { [unowned self] event in
@@ -91,36 +95,36 @@ final class WaylandGlobals {
         }
     }
 
-    private func take(_ event: consuming ZwpLinuxDmabufFeedbackV1.Event) {
-        switch consume event {
-        case .formatTable(let descriptor, let size):
-            if let rows = FormatTable.read(descriptor, size: size) {
-                catalog.setTable(rows)
-            } else {
-                logger.warning(
-                    "\(books.vmName): the compositor's table of dma-buf formats cannot be read")
-                catalog.setTable([])
-            }
-        case .mainDevice(let device): catalog.setMainDevice(Self.number(device))
-        case .trancheTargetDevice(let device): catalog.setTrancheDevice(Self.number(device))
-        case .trancheFormats(let indices): catalog.addToTranche(indices)
-        case .trancheFlags: break
-        case .trancheDone: catalog.endTranche()
-        case .done:
-            catalog.endFeedback()
-            if isComplete, catalog.rebuild() { books.tell(.formatsChanged) }
-        }
-    }
-
-    /// A dev_t in the machine's byte order.
-    private static func number(_ bytes: [UInt8]) -> UInt64 {
-        bytes.prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }
-    }
-
     /// The formats of the start are all told.
     func complete() {
         isComplete = true
         _ = catalog.rebuild()
+        nameDevice()
+    }
+
+    private func listChanged() {
+        nameDevice()
+        if catalog.rebuild() { books.tell(.formatsChanged) }
+    }
+
+    /// A few reads of /sys, when the device is told and when it changes.
+    private func nameDevice() {
+        guard books.device?.number != catalog.mainDevice else { return }
+        books.device = catalog.mainDevice.map { HostDevice(number: $0) }
+    }
+
+    /// Asks what suits a surface best; nil when the compositor does not say such things.
+    func preference(of surface: WlSurface, _ id: SurfaceID) -> SurfaceFeedback? {
+        guard let dmabuf, dmabuf.version >= 4 else { return nil }
+        return SurfaceFeedback(
+            id, dmabuf.getSurfaceFeedback(surface: surface), tables, books,
+            onUnreadable: unreadable)
+    }
+
+    private var unreadable: () -> Void {
+        { [logger, name = books.vmName] in
+            logger.warning("\(name): the compositor's table of dma-buf formats cannot be read")
+        }
     }
 
     /// A frame wants to be cropped or scaled and cannot be.
@@ -134,6 +138,7 @@ final class WaylandGlobals {
 
     /// Ends the objects; windows and images must be gone.
     func tearDown() {
+        books.device = nil
         feedback?.destroy()
         dmabuf?.destroy()
         viewporter?.destroy()

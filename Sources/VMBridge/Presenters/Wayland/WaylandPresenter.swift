@@ -29,7 +29,9 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     private var registry: WaylandRegistry?
     private var globals: WaylandGlobals?
     private var registration: Registration?
+    /// For whatever the connection waits for: the next attempt, or the compositor's answers.
     private var timer: TimerID?
+    private let answerLimit: UInt64
     private var hook: HookID?
     private var binding: WlCallback?
     private var buffers = SlotObjects<WaylandBuffer>()
@@ -69,12 +71,14 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         vmName: String, loop: EventLoop, logger: Logger,
         fenceLimit: UInt64 = VMLimits().fenceLimit, access: any BufferAccess = LinuxBufferAccess(),
         policy: FencePolicy = .auto, syncDevice: SyncDevice? = nil,
+        answerLimit: UInt64 = CompositorMachine.answerLimit,
         open: @escaping () throws(WaylandConnectError) -> WaylandConnection
     ) throws(WaylandConnectError) {
         self.open = open
         books = PresenterBooks(vmName: vmName)
         copies = CopyPath(books, loop, logger, access, limit: fenceLimit)
         fences = FencePath(policy, syncDevice, books, loop, logger)
+        self.answerLimit = answerLimit
         self.vmName = vmName
         self.loop = loop
         self.logger = logger
@@ -115,6 +119,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         if actions.contains(.bind) { bind() }
         if actions.contains(.tellReady) {
             trouble = nil
+            if let timer { loop.disarm(timer) }
             books.tell(.ready)
         }
         if actions.contains(.log) {
@@ -160,6 +165,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
 
     private func bind() {
         guard let connection else { return }
+        if let timer { loop.arm(timer, after: answerLimit) }
         registry = WaylandRegistry(connection)
         awaitAnswer(connection)
     }
@@ -268,6 +274,11 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     // MARK: Presenter
 
     package var formats: [ImportableFormat] { isReady ? globals?.catalog.entries ?? [] : [] }
+    package func formats(for surface: SurfaceID) -> [ImportableFormat]? {
+        guard isReady, let globals else { return nil }
+        return windows[surface.slot]?.preference?.formats(globals.catalog)
+    }
+    package var device: String? { books.device?.description }
     package var isReady: Bool { machine.phase == .ready }
     package var name: String { "the compositor" }
 
@@ -371,7 +382,9 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     package func importPath(of buffer: BufferID) -> String {
         guard let buffer = buffers[buffer.slot] else { return "none: the buffer is gone" }
         if let refusal = buffer.refusal { return "none: \(refusal.sentence)" }
-        if let copy = buffer.copy { return copy.plan.path }
+        if let copy = buffer.copy {
+            return copy.plan.path + (buffer.importFailure.map { ": \($0.clause)" } ?? "")
+        }
         return switch buffer.layout.memory {
         case .memfd: "wl_shm pool over the guest's memfd (no copy of ours)"
         case .dmaBuf: "linux-dmabuf (zero copy)"
@@ -565,7 +578,12 @@ extension WaylandPresenter: EventHandler, TimerHandler, LoopHook {
         if case .lost(let code) = read { fail(code) }
     }
 
-    package func timerFired(_ timer: TimerID, now: UInt64) { handle(.retry) }
+    package func timerFired(_ timer: TimerID, now: UInt64) {
+        guard machine.phase == .binding else { return handle(.retry) }
+        let limit = answerLimit / 1_000_000
+        handle(
+            .silent, why: "the compositor took the connection and gave no answer for \(limit) ms")
+    }
 
     /// Nothing waits for the next batch that was asked for or came outside of one or after it was
     /// settled: the first requests of all, the end of what a producer had whose connection ended

@@ -48,6 +48,8 @@ final class WaylandWindow: HotEventTarget {
     private var fences: WindowFences?
     private var callback: WlCallback?
     private var end: WlCallback?
+    /// What the compositor prefers for it; nil when it does not say.
+    private(set) var preference: SurfaceFeedback?
 
     // The frame to commit; the image stays reserved for it.
     private var frame: Frame?
@@ -157,6 +159,7 @@ final class WaylandWindow: HotEventTarget {
         self.xdgSurface = xdgSurface
         self.toplevel = toplevel
         viewport = globals.viewporter?.getViewport(surface: surface)
+        preference = globals.preference(of: surface, id)
         tell(toplevel)
         if let manager = globals.decorationManager {
             let decoration = manager.getToplevelDecoration(toplevel: toplevel)
@@ -345,6 +348,8 @@ final class WaylandWindow: HotEventTarget {
         feedbacks.removeAll(keepingCapacity: true)
         fences?.withdraw()
         fences = nil
+        preference?.destroy()
+        preference = nil
         decoration?.destroy()
         viewport?.destroy()
         toplevel?.destroy()
