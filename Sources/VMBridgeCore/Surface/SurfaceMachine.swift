@@ -265,12 +265,10 @@ public struct SurfaceMachine: Sendable {
             if current?.use == use { current?.isFencePassed = false }
         }
         if var frame = older, frame.use == use {
-            frame.waits.subtract(wait)
-            older = frame.waits.isEmpty ? nil : frame
+            older = frame.unblock(wait) ? nil : frame
             if frame.waits.isEmpty { promote(frame, &actions) }
         } else if var frame = newer, frame.use == use {
-            frame.waits.subtract(wait)
-            newer = frame.waits.isEmpty ? nil : frame
+            newer = frame.unblock(wait) ? nil : frame
             if frame.waits.isEmpty { promote(frame, &actions) }
         }
         keepOneWhileUnmapped(&actions)
