@@ -22,7 +22,7 @@ start_compositor() {
         weston14 | weston16) is_version "${name#weston}" weston --version && start_weston "${size%x*}" "${size#*x}" ;;
         sway) on_screen 1.10 sway --config /share/tests/sway.config ;;
         sway12) on_screen 1.12 sway --config /share/tests/sway.config ;;
-        labwc) on_screen '' labwc ;;
+        labwc) on_screen '' labwc --config /share/tests/labwc.xml ;;
         kwin) start_kwin "${size%x*}" "${size#*x}" ;;
         mutter) start_mutter "$size" ;;
         *) printf 'no compositor "%s"\n' "$name" && false ;;
@@ -123,6 +123,16 @@ start_kwin() {
         printf '%sEnabled=false\n' overview windowview tileseditor zoom slide scale fade shakecursor screenedge \
             startupfeedback systembell colorpicker kscreen outputlocator highlightwindow
     } >$home/.config/kwinrc
+    # For the VMs of the ladder each its place: a hidden window gets fewer frames.
+    {
+        printf '[General]\ncount=5\nrules=1,2,3,4,5\n'
+        local place number=0
+        for place in a:20,20 b:220,20 c:420,20 d:20,200 e:220,200; do
+            number=$((number + 1))
+            printf '[%s]\nDescription=%s\ntitle=[%s]\ntitlematch=2\nposition=%s\npositionrule=2\n' \
+                $number "$number" "${place%:*}" "${place#*:}"
+        done
+    } >$home/.config/kwinrulesrc
     # shellcheck disable=SC2016  # for the inner shell
     launch kwin env HOME=$home KWIN_SCREENSHOT_NO_PERMISSION_CHECKS=1 unshare --mount bash -c '
         node="c $(($(stat -c 0x%t "$0"))) $(($(stat -c 0x%T "$0")))"
