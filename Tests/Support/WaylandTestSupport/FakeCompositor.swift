@@ -49,6 +49,8 @@ package final class FakeCompositor {
     /// What the client did wrong: unknown object, opcode beyond the interface, wrong size, a rule about
     /// fences that is broken.
     package private(set) var complaints: [String] = []
+    /// Whether a broken rule about fences ends the connection, as it does with a real one.
+    package var keepsFenceRules = false
     /// What commits carried of fences.
     package private(set) var fenceRules = FenceRules()
     /// Called for each request, after the automatic answer.
@@ -229,7 +231,7 @@ package final class FakeCompositor {
         }
         register(request, method, version: object.version)
         requests.append(request)
-        if let breach = fenceRules.take(request) {
+        if let breach = fenceRules.take(request), keepsFenceRules {
             complaints.append("\(request.interface).\(request.name): \(breach.text)")
             protocolError(breach.object, code: breach.code, breach.text)
         }

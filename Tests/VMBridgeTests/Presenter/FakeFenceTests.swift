@@ -335,8 +335,10 @@ struct FakeFenceTests {
     @Test func holdAndImplicitSayNothing() throws {
         let held = try started(.hold)
         try show(held, 0, on: 0)
-        #expect(held.compositor.requests(
-            "zwp_linux_explicit_synchronization_v1.get_synchronization").isEmpty)
+        #expect(
+            held.compositor.requests(
+                "zwp_linux_explicit_synchronization_v1.get_synchronization"
+            ).isEmpty)
         held.release(held.committed[0])
         #expect(ends(try held.talk()) == ["0"])
         held.live.presenter.shutDown()

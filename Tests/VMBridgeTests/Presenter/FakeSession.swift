@@ -62,6 +62,7 @@ final class FakeSession {
     private func connect() throws(WaylandConnectError) -> WaylandConnection {
         guard isThere else { throw .unreachable(path: "nowhere", errno: 2) }
         let compositor = FakeCompositor(globals: globals)
+        compositor.keepsFenceRules = true
         compositor.onRequest = { [unowned self] in handle($0) }
         callbacks = []
         feedbacks = []
