@@ -143,6 +143,8 @@ package final class VMSession<P: Presenter> {
             guard let surface = surfaces[slot] else { continue }
             for use in ledger.uses(of: surface.id) { finish(use, .lost, surface) }
         }
+        // Those that outlive their surface, until a release fence.
+        for use in ledger.allUses { finish(use, .lost, nil) }
         for id in ledger.allBuffers {
             if let key = ledger[id]?.key { _ = try? ledger.destroy(key) }
             forget(id)

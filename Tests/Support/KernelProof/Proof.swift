@@ -43,16 +43,21 @@ final class Proof {
 }
 
 /// The kernel edge of the bridge against a real kernel with udmabuf, the system heap and vgem ([vm]
-/// tier): what the tests of a plain machine cannot have. Exit code 1 when a case failed.
+/// tier): what the tests of a plain machine cannot have. With the test device's render node as an argument
+/// its timelines instead. Exit code 1 when a case failed.
 @main
 struct KernelProof {
     static func main() {
         let proof = Proof()
         let before = DescriptorCensus.take()
-        proof.group("memory") { try proveMemory(proof) }
-        proof.group("fences") { try proveFences(proof) }
-        proof.group("fences of foreign buffers") { try proveForeignFences(proof) }
-        proof.group("the loop") { try proveLoop(proof) }
+        if CommandLine.arguments.count > 1 {
+            proof.group("timelines") { try proveTimelines(proof, CommandLine.arguments[1]) }
+        } else {
+            proof.group("memory") { try proveMemory(proof) }
+            proof.group("fences") { try proveFences(proof) }
+            proof.group("fences of foreign buffers") { try proveForeignFences(proof) }
+            proof.group("the loop") { try proveLoop(proof) }
+        }
         let after = DescriptorCensus.take()
         proof.expect("no descriptor is left open") { before != nil && before == after }
         print("cases: \(proof.cases), failed: \(proof.failures)")
