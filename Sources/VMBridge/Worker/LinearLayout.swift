@@ -1,19 +1,19 @@
 import VMBridgeCore
 
 /// Pixels row after row, in one piece of memory.
-struct LinearLayout: Equatable {
+package struct LinearLayout: Equatable {
     /// Strides are multiples of this: what display hardware of all makers takes.
-    static let strideStep: UInt64 = 256
+    package static let strideStep: UInt64 = 256
     /// Planes begin at multiples of this.
-    static let planeStep: UInt64 = 4096
+    package static let planeStep: UInt64 = 4096
 
     /// Offsets and strides; all in descriptor 0.
-    let planes: [PlaneLayout]
+    package let planes: [PlaneLayout]
     /// Bytes of memory, whole pages.
-    let bytes: UInt64
+    package let bytes: UInt64
 
     /// Nil for a format that is not known or a size without sense.
-    init?(_ size: Size, _ format: FourCC, strideStep: UInt64 = Self.strideStep) {
+    package init?(_ size: Size, _ format: FourCC, strideStep: UInt64 = Self.strideStep) {
         let sides = 1...VMLimits.maximumDimension
         guard let info = PixelFormatInfo.of(format), sides.contains(size.width),
             sides.contains(size.height)
