@@ -116,7 +116,7 @@ final class Blitter {
     ) -> Pair? {
         let wanted = AllocationRequest(size: target.size, format: target.format)
         guard
-            let layout = device.allocate(wanted, probe: allocator.probe, into: &bundle),
+            let layout = device.allocate(wanted, into: &bundle),
             layout.planes.count == 1, bundle.count == 1, let number = bundle.number(at: 0),
             let drawn = BlitFramebuffer(layout, [number], renderer)
         else {

@@ -5,17 +5,15 @@ import VMBridgeCore
 /// Runs in the worker; a driver may take its time.
 struct BufferAllocator {
     let kernel: any KernelBuffers
-    let probe: DescriptorProbe
     /// Names in /dev/dma_heap.
     let heaps: [String]
 
     init(
         kernel: any KernelBuffers = LinuxKernelBuffers(),
         heaps: [String] = SystemFiles.names(LinuxKernelBuffers.heapDirectory)
-    ) throws(KernelError) {
+    ) {
         self.kernel = kernel
         self.heaps = heaps
-        probe = try DescriptorProbe()
     }
 
     /// Heaps of contiguous memory (drivers/dma-buf/heaps/cma_heap.c names them after their area): none of
@@ -44,7 +42,7 @@ struct BufferAllocator {
             return (try contiguous(wanted, linear, &bundle), .contiguousHeap)
         }
         for device in devices() {
-            if let layout = device.allocate(wanted, probe: probe, into: &bundle) {
+            if let layout = device.allocate(wanted, into: &bundle) {
                 return (layout, .gbm)
             }
             bundle.reset()

@@ -18,7 +18,7 @@ package final class GraphicsWorkerService {
         self.socket = socket
         self.device = device
         probe = try DescriptorProbe()
-        allocator = try BufferAllocator()
+        allocator = BufferAllocator()
     }
 
     /// Serves until the bridge is gone or says what makes no sense.

@@ -10,7 +10,7 @@ final class Driver {
     private var events: [UInt64: GraphicsEvent] = [:]
 
     /// - Parameter node: of the device that the worker is to use; nil for none.
-    init(_ node: String?) throws {
+    init(_ node: String?, blitLimit: UInt64 = 60_000_000_000) throws {
         loop = try EventLoop()
         var options = GraphicsWorkerOptions()
         options.program = "/share/bin/vm-bridge"
@@ -19,18 +19,20 @@ final class Driver {
             guard stat(node, &facts) == 0 else { throw KernelError("stat", errno, subject: node) }
             options.device = UInt64(facts.st_rdev)
         }
-        // A driver compiles for an emulated processor here.
-        options.openLimit = 20_000_000_000
-        options.blitLimit = 2_000_000_000
+        // Opening a driver means reading, linking and compiling by an emulated processor here.
+        options.startLimit = 60_000_000_000
+        options.allocationLimit = 60_000_000_000
+        options.openLimit = 60_000_000_000
+        options.blitLimit = blitLimit
         options.startsPerMinute = 4
         worker = try GraphicsWorker(loop: loop, options: options)
     }
 
     deinit { worker.shutDown() }
 
-    /// What came of a request; nil when nothing did within thirty seconds.
+    /// What came of a request; nil when nothing did within two minutes.
     func outcome(of request: GraphicsRequest) throws -> GraphicsEvent? {
-        let end = loop.now() + 30_000_000_000
+        let end = loop.now() + 120_000_000_000
         while loop.now() < end {
             worker.takeEvents { event in
                 switch event {

@@ -49,7 +49,7 @@ struct BufferAllocatorTests {
     private func allocate(
         _ wanted: AllocationRequest, _ kernel: HeapKernel, heaps: [String] = ["system"]
     ) throws -> (allocator: MemoryAllocator, layout: BufferLayout, size: UInt64) {
-        let allocator = try BufferAllocator(kernel: kernel, heaps: heaps)
+        let allocator = BufferAllocator(kernel: kernel, heaps: heaps)
         var bundle = DescriptorBundle()
         let made = try allocator.allocate(wanted, on: { [] }, into: &bundle)
         let first = bundle.number(at: 0)

@@ -16,8 +16,8 @@ struct GBMLibrary {
         ) -> Object?
     let destroy: @convention(c) (Object) -> Void
     let planeCount: @convention(c) (Object) -> Int32
-    let planeDescriptor: (@convention(c) (Object, Int32) -> Int32)?
-    let descriptor: @convention(c) (Object) -> Int32
+    /// `union gbm_bo_handle`, of which drivers use the low 32 bits.
+    let handle: @convention(c) (Object, Int32) -> UInt64
     let stride: @convention(c) (Object, Int32) -> UInt32
     let offset: @convention(c) (Object, Int32) -> UInt32
     let modifier: @convention(c) (Object) -> UInt64
@@ -45,8 +45,8 @@ struct GBMLibrary {
                 "gbm_bo_destroy", (@convention(c) (Object) -> Void).self),
             let planeCount = library.function(
                 "gbm_bo_get_plane_count", (@convention(c) (Object) -> Int32).self),
-            let descriptor = library.function(
-                "gbm_bo_get_fd", (@convention(c) (Object) -> Int32).self),
+            let handle = library.function(
+                "gbm_bo_get_handle_for_plane", (@convention(c) (Object, Int32) -> UInt64).self),
             let stride = library.function(
                 "gbm_bo_get_stride_for_plane", (@convention(c) (Object, Int32) -> UInt32).self),
             let offset = library.function(
@@ -57,7 +57,7 @@ struct GBMLibrary {
         return GBMLibrary(
             createDevice: createDevice, destroyDevice: destroyDevice, create: create,
             createWithModifiers: createWithModifiers, destroy: destroy, planeCount: planeCount,
-            planeDescriptor: library.function("gbm_bo_get_fd_for_plane"), descriptor: descriptor,
+            handle: handle,
             stride: stride, offset: offset, modifier: modifier)
     }
 }
@@ -87,47 +87,54 @@ final class GBMDevice {
 
     /// Memory that the driver lays out.
     ///
-    /// - Parameter bundle: takes the descriptors, each file once.
+    /// - Parameter bundle: empty; takes the descriptors, each of the driver's objects once.
     /// - Returns: the layout; nil when the driver makes no such buffer.
     func allocate(
-        _ wanted: AllocationRequest, probe: DescriptorProbe, into bundle: inout DescriptorBundle
+        _ wanted: AllocationRequest, into bundle: inout DescriptorBundle
     ) -> BufferLayout? {
         let size = wanted.size
         let modifiers = wanted.modifiers.filter { $0 != .invalid }.map(\.rawValue)
-        var isPlain = false
         var made = modifiers.withUnsafeBufferPointer { list in
             list.baseAddress.flatMap {
                 library.createWithModifiers(
                     device, size.width, size.height, wanted.format.rawValue, $0, UInt32(list.count))
             }
         }
-        if made == nil, modifiers.contains(Modifier.linear.rawValue) {
-            // Drivers without modifiers, software among them.
-            isPlain = true
-            made = library.create(
-                device, size.width, size.height, wanted.format.rawValue,
-                GBMLibrary.rendering | GBMLibrary.linear)
+        var modifier = made.map { Modifier(library.modifier($0)) } ?? .invalid
+        if modifier == .invalid {
+            // A driver without modifiers (software, for one) refuses the list or does not look at it.
+            if let made { library.destroy(made) }
+            made = nil
+            if modifiers.contains(Modifier.linear.rawValue) {
+                made = library.create(
+                    device, size.width, size.height, wanted.format.rawValue,
+                    GBMLibrary.rendering | GBMLibrary.linear)
+            }
+            modifier = made.map { Modifier(library.modifier($0)) } ?? .invalid
+            // It was asked for rows, and cannot say that it made them.
+            if modifier == .invalid { modifier = .linear }
         }
         guard let made else { return nil }
         defer { library.destroy(made) }
-        let given = Modifier(library.modifier(made))
-        let modifier = isPlain && given == .invalid ? .linear : given
         let count = library.planeCount(made)
         guard modifiers.contains(modifier.rawValue), (1...4).contains(count) else { return nil }
         var planes: [PlaneLayout] = []
-        var files: [FileIdentity] = []
+        var handles: [UInt32] = []
         for index in 0..<count {
-            let number = library.planeDescriptor?(made, index) ?? library.descriptor(made)
-            let descriptor = OwnedDescriptor(owning: number)
-            guard descriptor.isValid, let facts = try? probe.facts(of: number) else { return nil }
-            let known = files.firstIndex(of: facts.identity)
+            let handle = UInt32(truncatingIfNeeded: library.handle(made, index))
+            let known = handles.firstIndex(of: handle)
             if known == nil {
-                files.append(facts.identity)
-                guard bundle.append(descriptor) else { return nil }
+                // The library's own export may be for reading alone (kms_swrast).
+                var request = vmb_drm_prime(
+                    handle: handle, flags: VMB_DRM_CLOEXEC | VMB_DRM_RDWR, descriptor: -1)
+                guard vmb_ioctl(node.number, VMB_DRM_PRIME_HANDLE_TO_FD, &request) == 0,
+                    bundle.append(OwnedDescriptor(owning: request.descriptor))
+                else { return nil }
+                handles.append(handle)
             }
             planes.append(
                 PlaneLayout(
-                    descriptor: UInt32(known ?? files.count - 1),
+                    descriptor: UInt32(known ?? handles.count - 1),
                     offset: library.offset(made, index), stride: library.stride(made, index)))
         }
         return BufferLayout(
