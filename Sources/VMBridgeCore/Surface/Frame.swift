@@ -60,7 +60,6 @@ public struct Frame: Sendable {
     /// - Returns: whether it is complete now.
     mutating func unblock(_ wait: FrameWaits) -> Bool {
         waits.subtract(wait)
-        if wait == .fence { isFencePassed = false }
         return waits.isEmpty
     }
 
