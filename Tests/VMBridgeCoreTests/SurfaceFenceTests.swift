@@ -219,6 +219,21 @@ struct SurfaceFenceTests {
         #expect(it.machine.framesLackingImport.map(\.waits) == [.importing])
     }
 
+    @Test func afterAFailedFenceTheNextFrameIsShownWhole() {
+        var it = It.configured()
+        #expect(it.pass(1) == "commit")
+        #expect(it.callback() == "")
+        #expect(it.pass(2, []) == "commit")
+        #expect(it.callback() == "")
+        #expect(it.fail(1) == "")
+        // Nobody knows what the screen shows outside of the damage.
+        #expect(it.accept(3, damage: .none) == "commit")
+        #expect(it.machine.current?.damage.isWhole == true)
+        #expect(it.callback() == "")
+        #expect(it.accept(4, damage: .none) == "commit")
+        #expect(it.machine.current?.damage.isWhole == false)
+    }
+
     @Test func lossPrefersACompleteFrame() {
         var it = It.configured()
         #expect(it.accept(1) == "commit")

@@ -333,12 +333,15 @@ package final class VMSession<P: Presenter> {
 
     func count(_ refusal: Refusal, about what: String, object: UInt64) {
         refusals[refusal.reason, default: 0] += 1
+        warn("refused \(what) \(object), \(refusal.reason.word): \(refusal.sentence)")
+    }
+
+    /// Logs what a guest has brought about: it chooses how often that is, not how long our log grows.
+    func warn(_ text: @autoclosure () -> String) {
         let now = loop.now()
-        // A guest chooses how often it is refused, not how long our log grows.
         guard logBucket.isOpen(now: now) else { return }
         logBucket.take(1, now: now)
-        logger.warning(
-            "\(name): refused \(what) \(object), \(refusal.reason.word): \(refusal.sentence)")
+        logger.warning("\(name): \(text())")
     }
 
     private func status(of surface: SurfaceSession) -> SurfaceStatus {

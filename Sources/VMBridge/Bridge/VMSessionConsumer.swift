@@ -76,8 +76,8 @@ extension VMSession {
         // It was passed on: the compositor has the frame, and its release ends the use.
         badFences.insert(use)
         guard isRebuilt else { return }
-        logger.warning(
-            "\(name): surface \(surface.key): made a new window, since the compositor holds frame \(known.sequence) whose fence does not signal"
+        warn(
+            "surface \(surface.key): made a new window, since the compositor holds frame \(known.sequence) whose fence does not signal"
         )
     }
 

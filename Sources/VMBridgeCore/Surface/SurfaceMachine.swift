@@ -276,7 +276,7 @@ public struct SurfaceMachine: Sendable {
     }
 
     /// A waiting frame cannot be shown: its fence failed or its buffer was not imported. Of a committed
-    /// one only its fence can have failed, which changes nothing for the compositor.
+    /// one only its fence can have failed: the compositor has it, and the next frame is shown whole.
     public mutating func fail(_ use: UseID) -> SurfaceActions {
         var actions = SurfaceActions()
         if let frame = older, frame.use == use {
@@ -290,6 +290,8 @@ public struct SurfaceMachine: Sendable {
             skip(frame, .refused, &actions)
         } else {
             fenceEnded(use)
+            // What the compositor made of it is not known.
+            frameWasRefused()
         }
         return actions
     }

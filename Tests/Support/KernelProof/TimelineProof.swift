@@ -25,8 +25,12 @@ private final class FenceMaker {
     private let node: OwnedDescriptor
 
     init(_ path: String) throws {
-        node = OwnedDescriptor(
-            owning: try check(vmb_open(path, VMB_OPEN_READ_WRITE), "open", subject: path))
+        node = OwnedDescriptor(owning: vmb_open(path, VMB_OPEN_READ_WRITE))
+        guard node.isValid else { throw KernelError("open", ENODEV, subject: path) }
+    }
+
+    private func check(_ answer: Int32, _ name: String) throws {
+        guard answer >= 0 else { throw KernelError(name, -answer) }
     }
 
     /// A sync_file, and what names its fence for `end`.

@@ -1,5 +1,6 @@
 import Descriptors
 import Testing
+import VMBridgeCore
 import Wayland
 import WaylandTestSupport
 
