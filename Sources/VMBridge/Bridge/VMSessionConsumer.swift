@@ -8,6 +8,7 @@ extension VMSession {
 
     /// Takes what gathered since the last batch: gate and presenter events, in that order.
     package func settle() {
+        if let graphics, graphics.hasEvents { graphics.takeEvents { handle($0) } }
         gate.takeEvents { handle($0) }
         presenter.takeEvents { handle($0) }
         presenter.flush()
