@@ -318,6 +318,29 @@ struct vmb_buffer_create {
     struct vmb_plane planes[4];
 };
 
+/* VMB_RECORD_BUFFER_ALLOCATE (§5.2). */
+struct vmb_buffer_allocate {
+    struct vmb_header header;
+    uint32_t width;
+    uint32_t height;
+    uint32_t fourcc;
+    uint32_t flags; /* bit 0: contiguous */
+    uint64_t zero;
+};
+
+/* VMB_RECORD_ALLOCATED (§5.2). */
+struct vmb_allocated {
+    struct vmb_header header; /* object: buffer */
+    uint32_t width;
+    uint32_t height;
+    uint32_t fourcc;
+    uint32_t flags;
+    uint64_t modifier;
+    uint32_t memory;
+    uint32_t plane_count;
+    struct vmb_plane planes[4];
+};
+
 /* VMB_RECORD_SURFACE_CREATE (§5.2). */
 struct vmb_surface_create {
     struct vmb_header header;
@@ -406,6 +429,8 @@ VMB_STATIC_ASSERT(offsetof(struct vmb_welcome, fence_limit) == 60, "welcome.fenc
 VMB_STATIC_ASSERT(sizeof(struct vmb_buffer_create) == 112, "buffer_create");
 VMB_STATIC_ASSERT(offsetof(struct vmb_buffer_create, modifier) == 32, "buffer_create.modifier");
 VMB_STATIC_ASSERT(offsetof(struct vmb_buffer_create, planes) == 48, "buffer_create.planes");
+VMB_STATIC_ASSERT(sizeof(struct vmb_buffer_allocate) == 40, "buffer_allocate");
+VMB_STATIC_ASSERT(sizeof(struct vmb_allocated) == 112, "allocated");
 VMB_STATIC_ASSERT(sizeof(struct vmb_surface_create) == 24, "surface_create");
 VMB_STATIC_ASSERT(sizeof(struct vmb_frame) == 40, "frame");
 VMB_STATIC_ASSERT(offsetof(struct vmb_frame, acquire) == 32, "frame.acquire");
