@@ -33,6 +33,9 @@ package final class VMSession<P: Presenter> {
     var badFences: Set<UseID> = []
     /// Knows the timelines that guests name; nil when no device does.
     let syncDevice: SyncDevice?
+    /// Allocates for the producer; nil where no program for it is named.
+    package var graphics: GraphicsWorker?
+    var allocations: [GraphicsRequest: Allocation] = [:]
     var hiddenTimer: TimerID?
     var patienceTimer: TimerID?
     var isHiddenTimerArmed = false
@@ -94,6 +97,7 @@ package final class VMSession<P: Presenter> {
             switch record {
             case .frame(let frame): try accept(frame, header, &bundle)
             case .bufferCreate(let key, let layout): try create(key, layout, header, &bundle)
+            case .bufferAllocate(let key, let wish): try allocate(key, wish)
             case .bufferDestroy(let key):
                 if let freed = try ledger.destroy(key) { forget(freed) }
             case .surfaceCreate(let key, let role, let isGraphics, let metadata):
@@ -149,6 +153,7 @@ package final class VMSession<P: Presenter> {
             if let key = ledger[id]?.key { _ = try? ledger.destroy(key) }
             forget(id)
         }
+        allocations.removeAll()
         feedback.removeAll()
         feedbackDescriptors.removeAll()
         gate.cancelAll()
@@ -365,6 +370,7 @@ package final class VMSession<P: Presenter> {
     package func shutDown() {
         producerLeft()
         gate.shutDown()
+        graphics?.shutDown()
         presenter.shutDown()
         if let timer = hiddenTimer { loop.remove(timer) }
         if let timer = patienceTimer { loop.remove(timer) }

@@ -11,6 +11,7 @@ extension VMSession {
     /// gate's, and what came of them.
     package func settle() {
         presenter.takeEvents { handle($0) }
+        if let graphics, graphics.hasEvents { graphics.takeEvents { handle($0) } }
         gate.takeEvents { handle($0) }
         presenter.takeEvents { handle($0) }
         presenter.flush()

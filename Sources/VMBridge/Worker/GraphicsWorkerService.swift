@@ -93,12 +93,14 @@ package final class GraphicsWorkerService {
 
     private var devices: [GBMDevice] {
         if let openedDevices { return openedDevices }
-        let library = GBMLibrary.load()
-        let found = library.map { library in
-            DeviceNodes.paths(of: device).compactMap { GBMDevice($0, library) }
+        // The library alone takes its time; without a device there is no use for it.
+        let paths = DeviceNodes.paths(of: device)
+        var found: [GBMDevice] = []
+        if !paths.isEmpty, let library = GBMLibrary.load() {
+            found = paths.compactMap { GBMDevice($0, library) }
         }
-        openedDevices = found ?? []
-        return found ?? []
+        openedDevices = found
+        return found
     }
 
     private func openedBlitter() throws(GraphicsRefusal) -> Blitter {

@@ -9,6 +9,7 @@ import VMBridgeCore
 ///     KernelProof refused WORD [contiguous]    none comes, for that reason
 ///     KernelProof blit drawn|read-back [NODE]  pictures arrive, drawn or read back into the output
 ///     KernelProof faults                       workers that are killed or silent
+///     KernelProof host SOCKET TITLE            a producer whose buffer the bridge makes
 func proveGraphics(_ proof: Proof, _ arguments: [String]) {
     let second = arguments.count > 1 ? arguments[1] : ""
     let third = arguments.count > 2 ? arguments[2] : nil
@@ -17,6 +18,7 @@ func proveGraphics(_ proof: Proof, _ arguments: [String]) {
         case "allocator": try GraphicsProof.allocator(proof, second, third)
         case "refused": try GraphicsProof.refused(proof, second, contiguous: third != nil)
         case "blit": try GraphicsProof.blit(proof, isReadBack: second == "read-back", third)
+        case "host": try proveHostBuffer(proof, second, title: third ?? "host")
         case "faults": try GraphicsProof.faults(proof)
         default: throw KernelError("arguments", EINVAL, subject: arguments[0])
         }
