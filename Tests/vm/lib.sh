@@ -7,9 +7,6 @@ export XDG_RUNTIME_DIR=/run/user-0 WAYLAND_DISPLAY=wayland-test PATH=/share/bin:
 mkdir -p "$XDG_RUNTIME_DIR" /share/out
 chmod 700 "$XDG_RUNTIME_DIR"
 results=/share/out
-weston_pid=''
-compositor=weston
-weston_log=$results/weston.log
 cases=0
 failures=0
 
@@ -33,7 +30,7 @@ equal() { [ "$1" = "$2" ] || { printf "  got '%s', want '%s'\n" "$1" "$2" && fal
 
 # Last line of every test: a test without a case has proved nothing and fails.
 finish() {
-    stop_weston
+    stop_compositor
     printf 'cases: %s, failed: %s\n' "$cases" "$failures"
     [ "$cases" -gt 0 ] && [ "$failures" = 0 ]
     exit
@@ -86,75 +83,8 @@ find_vmbtest() {
     [ -c "$vmbtest_card" ] && { [ "${1:-}" = render=0 ] || [ -c "$vmbtest_render" ]; }
 }
 
-# start_weston WIDTH HEIGHT [OPTION…]: weston 14, headless, drawing with GL in software.
-start_weston() {
-    local width=$1 height=$2
-    shift 2
-    weston --backend=headless --renderer=gl --width="$width" --height="$height" --debug --idle-time=0 \
-        --config=/share/tests/weston.ini --socket="$WAYLAND_DISPLAY" "$@" >"$weston_log" 2>&1 &
-    weston_pid=$!
-    # The socket's file comes before the renderer; weston is up when it answers.
-    wait_for 30 weston_answers || { tail -n 20 "$weston_log" && false; }
-}
-
-weston_answers() {
-    kill -0 "$weston_pid" 2>/dev/null || return 0 # dead: no use in waiting on, the caller sees it below
-    [ -S "$XDG_RUNTIME_DIR/$WAYLAND_DISPLAY" ] && wayland-info >"$results/globals.txt" 2>/dev/null
-}
-
-# start_on_screen COMMAND [OPTION…]: a wlroots compositor on our module's screen instead (load_vmbtest
-# render=0 before). Its process is $weston_pid, too; stop_weston stops it.
-start_on_screen() {
-    compositor=$1 weston_log=$results/$1.log WAYLAND_DISPLAY=''
-    rm -f "$XDG_RUNTIME_DIR"/wayland-[0-9]*
-    # A seat without a terminal, devices without udev: there is neither.
-    LIBSEAT_BACKEND=builtin SEATD_VTBOUND=0 WLR_BACKENDS=drm WLR_DRM_DEVICES=$vmbtest_card \
-        WLR_RENDERER_ALLOW_SOFTWARE=1 WLR_LIBINPUT_NO_DEVICES=1 "$@" >"$weston_log" 2>&1 &
-    weston_pid=$!
-    wait_for 60 find_socket || { tail -n 20 "$weston_log" && return 1; }
-    wait_for 30 weston_answers || { tail -n 20 "$weston_log" && false; }
-}
-find_socket() { # of a compositor that names it itself
-    local file
-    for file in "$XDG_RUNTIME_DIR"/wayland-[0-9]; do
-        [ ! -S "$file" ] || WAYLAND_DISPLAY=${file##*/}
-    done
-    [ -S "$XDG_RUNTIME_DIR/$WAYLAND_DISPLAY" ]
-}
-
-weston_runs() { [ -n "$weston_pid" ] && kill -0 "$weston_pid" 2>/dev/null; }
-
-stop_weston() {
-    [ -n "$weston_pid" ] || return 0
-    kill "$weston_pid" 2>/dev/null
-    wait_for 5 weston_is_gone || kill -KILL "$weston_pid" 2>/dev/null
-    wait "$weston_pid" 2>/dev/null
-    weston_pid=''
-}
-
-weston_is_gone() { ! kill -0 "$weston_pid" 2>/dev/null; }
-
-# offers INTERFACE [VERSION]: does the running compositor offer the global (at least in this version)?
-offers() {
-    local version
-    version=$(wayland-info | sed -n "s/^interface: '$1', *version: *\([0-9]*\),.*/\1/p" | head -n 1)
-    [ "${version:-0}" -ge "${2:-1}" ]
-}
-
-# screenshot FILE: the whole output as a PNG.
-screenshot() {
-    if [ "$compositor" != weston ]; then
-        timeout 30 grim "$1"
-        return
-    fi
-    local directory status=0
-    directory=$(mktemp -d)
-    (cd "$directory" && timeout 30 weston-screenshooter) || status=$?
-    [ $status = 0 ] && cp "$directory"/*.png "$1"
-    status=$?
-    rm -rf "$directory"
-    return $status
-}
+# shellcheck source=Tests/vm/compositors.sh
+. /share/tests/compositors.sh
 
 # png_size FILE: WIDTHxHEIGHT, from its header.
 png_size() {

@@ -15,18 +15,37 @@ our_module_needs="drm_kms_helper drm_shmem_helper"
 our_module_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/modules
 our_module_sources="Kbuild device.c device.h display.c fences.c vmbtest.h"
 
-# weston 14 and Mesa 25: the first Debian release whose software renderer imports dma-bufs.
-root_suite=trixie
-root_packages="weston sway labwc wayland-utils wayland-protocols grim netpbm
+# What the compositors and the tests need in every root.
+common_packages="wayland-utils wayland-protocols netpbm
     libgl1-mesa-dri libegl1 libegl-mesa0 libgles2 libgbm1 xkb-data fonts-dejavu-core
     libwayland-client0 libpng16-16t64 libstdc++6 kmod procps strace"
+# The roots, by name; a test names one other than the first by a line "# root: NAME".
+# stable: weston 14 and Mesa 25, the first Debian release whose software renderer imports dma-bufs. kwin's
+# screenshots come by D-Bus: a bus, and busctl of systemd.
+# newer: the suite after it, for compositors that stable does not have: weston 16, sway 1.12.
+root_names="stable newer"
+root_suite() {
+    case $1 in
+        stable) echo trixie ;;
+        newer) echo forky ;;
+    esac
+}
+root_packages() {
+    case $1 in
+        stable) echo "$common_packages weston sway labwc grim kwin-wayland mutter dbus-daemon systemd" ;;
+        newer) echo "$common_packages weston sway grim" ;;
+    esac
+}
 
 cache=${VMBRIDGE_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set, nor is VMBRIDGE_CACHE}/.cache}/vm-bridge}
 
 digest() { sha256sum | cut -c 1-12; }
 
 kernel_dir=$cache/kernel-$(printf '%s' "2 $kernel_packages" | digest)
-root_dir=$cache/root-$(printf '%s' "1 $root_suite $root_packages" | digest)
+root_path() { # NAME
+    printf '%s/root-%s' "$cache" "$(printf '%s' "1 $(root_suite "$1") $(root_packages "$1")" | digest)"
+}
+root_dir=$(root_path stable)
 initramfs=$cache/initramfs-$({
     printf "%s" "2 ${kernel_dir##*/} $boot_modules / $test_modules / $our_module $our_module_needs"
     cat "$(dirname "${BASH_SOURCE[0]}")/init"
