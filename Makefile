@@ -39,9 +39,10 @@ vm-shell: ## a shell in the test machine, with the programs of out/release in /s
 	@Tests/vm/prepare
 	@Tests/vm/run -i
 
-bench: ## instructions, system calls and allocations per frame, beside a bare C client
-	@tools/setup build test
+bench: ## instructions and system calls per frame, beside a bare C client and, with fences, a bare C proxy
+	@tools/setup build test vm
 	Benchmarks/run
+	Benchmarks/vm/run --binary .build/release/vm-bridge
 
 clean: ## delete what was built here (the test machine's parts stay in their cache)
 	rm -rf .build out

@@ -29,6 +29,7 @@ static void show_next(struct window *window) {
     window_commit(&desk, window, buffer, window->committed + 1, damage);
 }
 
+void descriptor_ready(int descriptor) { (void)descriptor; }
 void window_configured(struct window *window) { show_next(window); }
 void window_ready(struct window *window) { show_next(window); }
 void buffer_released(struct buffer *buffer) { (void)buffer; }

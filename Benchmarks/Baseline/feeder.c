@@ -1,29 +1,45 @@
 /* The producer that feeds the bare proxy and the bridge alike; it is not measured itself.
- * Usage: feeder SOCKET SURFACES FRAMES [SIDE]. Sends exactly FRAMES frames for each surface, each after the one
- * before was presented (or discarded), so that none is superseded; frames that can go together go in one datagram.
+ * Usage: feeder SOCKET SURFACES FRAMES [SIDE [ACQUIRE [DELAY CARD [TIMES]]]]. Sends exactly FRAMES frames for each
+ * surface, each after the one before was presented (or discarded), so that none is superseded; frames that can go
+ * together go in one datagram. The buffers are memfds; with ACQUIRE they are udmabufs, and a frame comes with no fence
+ * (none), with one that has signalled (signalled), or with one that does so DELAY microseconds after the frame was read
+ * (pending). Those are made by the test machine's module through its card; the next frame comes after that, too. TIMES gets a line
+ * "SURFACE SEQUENCE TIME" for each, the time on CLOCK_MONOTONIC just before it signals.
  * Then destroys the surfaces, waits for the end of every use and prints what it was told. A use that ends twice or
  * with another outcome than "shown", and a refusal, end it with status 1. */
 #define _GNU_SOURCE
 #include "../../Protocols/vm_bridge_source.h"
+#include "../../Tests/vm/modules/vmbtest.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <linux/sockios.h>
+#include <linux/udmabuf.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 
-enum { BUFFERS = 3, MOST_SURFACES = 64 };
+enum { BUFFERS = 3, MOST_SURFACES = 64, LOOK = 1000000 /* nanoseconds */ };
 
 struct surface {
     uint64_t sent;                /* frames so far; the last one's sequence */
     uint64_t seen;                /* presented or discarded */
     uint64_t holds[BUFFERS];      /* sequence of the frame that holds a buffer, or 0 */
+    uint32_t fence;               /* the last frame's, if it has not signalled, or 0 */
+    uint64_t due;                 /* when it is to signal; 0 while the frame is unread */
 };
 
 static struct surface surfaces[MOST_SURFACES];
 static int surface_count, has_formats;
 static uint64_t frames, presented, discarded, released;
 static uint32_t side = 64;
+static enum { MEMFD, NONE, SIGNALLED, PENDING } acquire;
+static uint64_t delay; /* nanoseconds */
+static int card = -1;
+static FILE *times;
 static unsigned char room[VMB_MAXIMUM_DATAGRAM], datagram[VMB_MAXIMUM_DATAGRAM];
 static struct vmb_writer out;
 
@@ -50,6 +66,12 @@ static int connect_patiently(const char *path) {
     fail(path);
 }
 
+static uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
 static uint64_t buffer_key(int surface, int index) { return (uint64_t)(surface * BUFFERS + index + 1); }
 
 static void create_surface(int number) {
@@ -67,14 +89,23 @@ static int add_buffer(int surface, int index) {
     struct vmb_buffer_create create;
     size_t bytes = (size_t)side * side * 4;
     /* The name is what the runner looks for among a daemon's descriptors. */
-    int memory = memfd_create("bench-pixels", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int memory = memfd_create("bench-pixels", MFD_CLOEXEC | MFD_ALLOW_SEALING), device;
+    struct udmabuf_create pages = {.memfd = (uint32_t)memory, .flags = UDMABUF_FLAGS_CLOEXEC, .size = bytes};
     if (memory < 0 || ftruncate(memory, (off_t)bytes) < 0 || fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
         fail("memfd");
+    if (acquire != MEMFD) {
+        device = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+        memory = ioctl(device, UDMABUF_CREATE, &pages);
+        if (memory < 0 || ioctl(memory, DMA_BUF_SET_NAME, "bench-pixels") < 0)
+            fail("udmabuf");
+        close(device);
+        close((int)pages.memfd);
+    }
     vmb_record_init(&create, sizeof create, VMB_RECORD_BUFFER_CREATE, buffer_key(surface, index));
     create.width = create.height = side;
     create.fourcc = VMB_FOURCC_XRGB8888;
     create.modifier = VMB_MODIFIER_LINEAR;
-    create.memory = VMB_MEMORY_MEMFD;
+    create.memory = acquire == MEMFD ? VMB_MEMORY_MEMFD : VMB_MEMORY_DMA_BUF;
     create.plane_count = 1;
     create.planes[0].stride = side * 4;
     vmb_begin(&out, &create, sizeof create);
@@ -97,26 +128,75 @@ static void create_all(int bridge) {
     }
 }
 
-/* The next frame of a surface, if it is its turn and a buffer is free. */
-static void show_next(int number) {
+/* A fence for a surface's frame as a sync_file, which is to be closed after sending. */
+static int make_fence(struct surface *surface) {
+    struct vmbtest_fence fence = {.kind = acquire == PENDING ? VMBTEST_PENDING : VMBTEST_SIGNALLED,
+        .flags = VMBTEST_SYNC_FILE};
+    if (ioctl(card, DRM_IOCTL_VMBTEST_FENCE, &fence) < 0)
+        fail("fence");
+    surface->fence = fence.id;
+    surface->due = 0;
+    return fence.descriptor;
+}
+
+/* Has the fences signal whose time has come. Returns when to look again, or 0. */
+static uint64_t signal_fences(int bridge) {
+    int unread = 0;
+    uint64_t next = 0, moment = acquire == PENDING ? now() : 0;
+    if (acquire == PENDING && ioctl(bridge, SIOCOUTQ, &unread) < 0)
+        fail("SIOCOUTQ");
+    for (int number = 0; number < surface_count; number++) {
+        struct surface *surface = &surfaces[number];
+        struct vmbtest_signal signal = {.id = surface->fence};
+        if (surface->fence == 0)
+            continue;
+        if (surface->due == 0) {
+            if (unread == 0)
+                surface->due = moment + delay;
+            next = next == 0 || moment + LOOK < next ? moment + LOOK : next;
+            continue;
+        }
+        if (surface->due > moment) {
+            next = next == 0 || surface->due < next ? surface->due : next;
+            continue;
+        }
+        moment = now();
+        if (ioctl(card, DRM_IOCTL_VMBTEST_SIGNAL, &signal) < 0)
+            fail("signal");
+        surface->fence = 0;
+        if (times != NULL)
+            fprintf(times, "%d %llu %llu\n", number, (unsigned long long)surface->sent, (unsigned long long)moment);
+    }
+    return next;
+}
+
+/* The next frame of a surface, if it is its turn and a buffer is free. Returns its fence's descriptor, or -1. */
+static int show_next(int number) {
     struct surface *surface = &surfaces[number];
     struct vmb_frame frame;
     struct vmb_rectangle damage = {0, 0, side, side};
-    int index = 0;
-    if (surface->sent == frames || surface->seen < surface->sent)
-        return;
+    int index = 0, fence = -1;
+    if (surface->sent == frames || surface->seen < surface->sent || surface->fence != 0)
+        return -1;
     while (index < BUFFERS && surface->holds[index] != 0)
         index++;
     if (index == BUFFERS)
-        return; /* a release is on its way */
+        return -1; /* a release is on its way */
     surface->holds[index] = ++surface->sent;
     vmb_record_init(&frame, sizeof frame, VMB_RECORD_FRAME, (uint64_t)number + 1);
     frame.buffer = buffer_key(number, index);
     frame.sequence = surface->sent;
+    if (acquire == SIGNALLED || acquire == PENDING) {
+        frame.acquire = VMB_ACQUIRE_SYNC_FILE;
+        fence = make_fence(surface);
+    }
     vmb_begin(&out, &frame, sizeof frame);
+    if (fence >= 0)
+        vmb_add_descriptor(&out, fence);
     vmb_add_field(&out, VMB_FIELD_DAMAGE, 0, &damage, sizeof damage);
     if (vmb_end(&out) < 0)
         fail("FRAME");
+    return fence;
 }
 
 static struct surface *find(uint64_t key) {
@@ -177,10 +257,19 @@ static void take(const struct vmb_record *record) {
     }
 }
 
-static void receive(int bridge) {
+/* Takes what comes; nothing if `until`, unless it is 0, is reached before. */
+static void receive(int bridge, uint64_t until) {
     struct vmb_reader in;
     struct vmb_record record;
-    int answer = vmb_receive(bridge, &in, datagram, sizeof datagram, 0);
+    int answer;
+    if (until != 0) {
+        struct pollfd wait = {.fd = bridge, .events = POLLIN};
+        uint64_t moment = now(), left = until > moment ? until - moment : 0;
+        struct timespec limit = {.tv_sec = (time_t)(left / 1000000000), .tv_nsec = (long)(left % 1000000000)};
+        if (ppoll(&wait, 1, &limit, NULL) == 0)
+            return;
+    }
+    answer = vmb_receive(bridge, &in, datagram, sizeof datagram, 0);
     if (answer == 0)
         errno = ECONNRESET;
     if (answer <= 0)
@@ -190,14 +279,31 @@ static void receive(int bridge) {
     vmb_reader_close(&in);
 }
 
+static void take_options(int count, char **options) {
+    static const char *const names[] = {"memfd", "none", "signalled", "pending"};
+    for (unsigned index = 0; count > 0 && index < sizeof names / sizeof *names; index++)
+        if (strcmp(options[0], names[index]) == 0)
+            acquire = index;
+    if (count > 2) {
+        delay = strtoull(options[1], NULL, 10) * 1000;
+        card = open(options[2], O_RDWR | O_CLOEXEC);
+        if (card < 0)
+            fail(options[2]);
+    }
+    if (count > 3 && (times = fopen(options[3], "w")) == NULL)
+        fail(options[3]);
+}
+
 int main(int count, char **arguments) {
-    int bridge, is_over = 0;
+    int bridge, is_over = 0, fences[MOST_SURFACES];
     surface_count = count > 3 ? atoi(arguments[2]) : 0;
     frames = count > 3 ? strtoull(arguments[3], NULL, 10) : 0;
     if (count > 4)
         side = (uint32_t)atoi(arguments[4]);
+    if (count > 5)
+        take_options(count - 5, arguments + 5);
     if (surface_count < 1 || surface_count > MOST_SURFACES || frames < 1 || side < 1) {
-        fprintf(stderr, "usage: feeder SOCKET SURFACES FRAMES [SIDE]\n");
+        fprintf(stderr, "usage: feeder SOCKET SURFACES FRAMES [SIDE [none|signalled|pending [DELAY CARD [TIMES]]]]\n");
         return 64;
     }
     bridge = connect_patiently(arguments[1]);
@@ -205,18 +311,24 @@ int main(int count, char **arguments) {
     if (vmb_put_hello(&out, "bench feeder") < 0 || vmb_send(bridge, &out, 0) < 0)
         fail("HELLO");
     while (!has_formats)
-        receive(bridge);
+        receive(bridge, 0);
     create_all(bridge);
     while (!is_over) {
+        uint64_t next = signal_fences(bridge);
         is_over = 1;
         for (int number = 0; number < surface_count; number++) {
-            show_next(number);
-            is_over = is_over && surfaces[number].seen == frames;
+            fences[number] = show_next(number);
+            is_over = is_over && surfaces[number].seen == frames && surfaces[number].fence == 0;
+            if (fences[number] >= 0 && acquire == PENDING && next == 0)
+                next = now() + LOOK;
         }
         if (vmb_send(bridge, &out, 0) < 0)
             fail("send");
+        for (int number = 0; number < surface_count; number++)
+            if (fences[number] >= 0)
+                close(fences[number]);
         if (!is_over)
-            receive(bridge);
+            receive(bridge, next);
     }
     for (int number = 0; number < surface_count; number++)
         if (vmb_put_bare(&out, VMB_RECORD_SURFACE_DESTROY, (uint64_t)number + 1) < 0)
@@ -224,7 +336,9 @@ int main(int count, char **arguments) {
     if (vmb_send(bridge, &out, 0) < 0)
         fail("send");
     while (released < frames * (uint64_t)surface_count)
-        receive(bridge);
+        receive(bridge, 0);
+    if (times != NULL && fclose(times) != 0)
+        fail("times");
     printf("presented %llu discarded %llu released %llu\n", (unsigned long long)presented,
         (unsigned long long)discarded, (unsigned long long)released);
     return 0;

@@ -1,10 +1,11 @@
 /* The bare proxy: the least that any bridge must do. One producer of source-v1 on a SOCK_SEQPACKET socket; its
  * frames are committed to windows, RELEASED and PRESENTED go back, all that one wake-up brought in one datagram.
- * Nothing is checked beyond what keeps the program itself in order: no limits, no fences, no second producer.
- * Usage: proxy SOCKET. Ends when the producer hangs up. */
+ * Nothing is checked beyond what keeps the program itself in order: no limits, no second producer.
+ * Usage: proxy SOCKET [timelines|explicit|implicit|hold]. With a rung of the sync ladder the buffers are dma-bufs and
+ * fences go that way; without, they are memfds and there are none. Ends when the producer hangs up. */
 #define _GNU_SOURCE
 #include "../../Protocols/vm_bridge_source.h"
-#include "window.h"
+#include "fences.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 enum { MOST_BUFFERS = 256 };
 
 static struct desk desk;
+static enum rung rung;
 static struct window windows[BENCH_MOST_WINDOWS];
 static int window_count;
 /* A producer's buffer: which window's it became is known from its first frame, so all are kept by key. */
@@ -33,6 +35,8 @@ static void release(uint64_t buffer, uint64_t surface, uint64_t sequence, uint32
     released.outcome = outcome;
     put(&released, sizeof released);
 }
+
+void descriptor_ready(int descriptor) { fences_ready(descriptor); }
 
 void buffer_released(struct buffer *buffer) {
     release(buffer->key, buffer->window->key, buffer->sequence, VMB_OUTCOME_SHOWN);
@@ -67,9 +71,11 @@ void window_configured(struct window *window) {
 /* Commits what waits in the mailbox, if the window can take it. */
 void window_ready(struct window *window) {
     struct buffer *buffer = window->pending;
-    if (buffer == NULL || !window->is_configured || window->is_callback_pending)
+    if (buffer == NULL || window->is_waiting || !window->is_configured || window->is_callback_pending)
         return;
     window->pending = NULL;
+    if (rung != RUNG_NONE)
+        fences_prepare(window, buffer);
     window_commit(&desk, window, buffer, window->pending_sequence, window->pending_damage);
 }
 
@@ -100,6 +106,15 @@ static void take_frame(const struct vmb_record *record) {
     window->pending_damage[1] = (int32_t)rectangle.y;
     window->pending_damage[2] = (int32_t)rectangle.width;
     window->pending_damage[3] = (int32_t)rectangle.height;
+    if (rung != RUNG_NONE) {
+        int fence = -1;
+        if (frame.acquire == VMB_ACQUIRE_SYNC_FILE && record->descriptor_count == 1) {
+            fence = record->descriptors[0];
+            record->descriptors[0] = -1;
+        }
+        if (!fences_arrived(window, fence))
+            return;
+    }
     window_ready(window);
 }
 
@@ -109,7 +124,8 @@ static void take_buffer(const struct vmb_record *record) {
     struct window *window = window_count > 0 ? &windows[window_count - 1] : NULL;
     int index = 0;
     if (window == NULL || vmb_read(record, &create, sizeof create) < 0 || create.header.object >= MOST_BUFFERS
-        || record->descriptor_count != 1 || create.memory != VMB_MEMORY_MEMFD
+        || record->descriptor_count != 1
+        || create.memory != (rung == RUNG_NONE ? VMB_MEMORY_MEMFD : VMB_MEMORY_DMA_BUF)
         || create.fourcc != VMB_FOURCC_XRGB8888) {
         errno = EPROTO;
         fail("BUFFER_CREATE");
@@ -120,8 +136,12 @@ static void take_buffer(const struct vmb_record *record) {
         errno = EPROTO;
         fail("a fourth buffer");
     }
-    window_add_buffer(&desk, window, index, record->descriptors[0], create.planes[0].offset,
-        (int32_t)create.width, (int32_t)create.height, (int32_t)create.planes[0].stride, WL_SHM_FORMAT_XRGB8888);
+    if (rung == RUNG_NONE)
+        window_add_buffer(&desk, window, index, record->descriptors[0], create.planes[0].offset,
+            (int32_t)create.width, (int32_t)create.height, (int32_t)create.planes[0].stride, WL_SHM_FORMAT_XRGB8888);
+    else
+        fences_add_buffer(window, index, record->descriptors[0], create.planes[0].offset, (int32_t)create.width,
+            (int32_t)create.height, create.planes[0].stride, create.fourcc);
     window->buffers[index].key = create.header.object;
     buffers[create.header.object] = &window->buffers[index];
 }
@@ -156,7 +176,7 @@ static void greet(void) {
     struct vmb_format format;
     memset(&format, 0, sizeof format);
     format.fourcc = VMB_FOURCC_XRGB8888;
-    format.memory = VMB_MEMORY_BIT_MEMFD;
+    format.memory = rung == RUNG_NONE ? VMB_MEMORY_BIT_MEMFD : VMB_MEMORY_BIT_DMA_BUF;
     vmb_record_init(&welcome, sizeof welcome, VMB_RECORD_WELCOME, 1);
     welcome.version = VMB_VERSION;
     vmb_begin(&out, &welcome, sizeof welcome);
@@ -197,14 +217,16 @@ int main(int count, char **arguments) {
     struct vmb_reader in;
     struct vmb_record record;
     int producer, epoll, answer = 1;
-    if (count != 2) {
-        fprintf(stderr, "usage: proxy SOCKET\n");
+    if (count != 2 && count != 3) {
+        fprintf(stderr, "usage: proxy SOCKET [timelines|explicit|implicit|hold]\n");
         return 64;
     }
     desk_connect(&desk);
     vmb_writer_init(&out, room, sizeof room);
     producer = accept_producer(arguments[1]);
     epoll = desk_epoll(&desk, producer);
+    if (count == 3)
+        fences_connect(&desk, rung = fences_rung(arguments[2]), epoll);
     while (answer > 0) {
         if (desk_turn(&desk, epoll, producer)) {
             answer = vmb_receive(producer, &in, datagram, sizeof datagram, MSG_DONTWAIT);
@@ -226,8 +248,8 @@ int main(int count, char **arguments) {
         presented += windows[index].presented;
         discarded += windows[index].discarded;
     }
-    printf("committed %llu presented %llu discarded %llu\n", (unsigned long long)committed,
-        (unsigned long long)presented, (unsigned long long)discarded);
+    printf("committed %llu presented %llu discarded %llu held %llu\n", (unsigned long long)committed,
+        (unsigned long long)presented, (unsigned long long)discarded, (unsigned long long)fences_held());
     wl_display_disconnect(desk.display);
     return 0;
 }

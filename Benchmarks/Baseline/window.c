@@ -201,20 +201,20 @@ int desk_epoll(struct desk *desk, int other) {
 }
 
 int desk_turn(struct desk *desk, int epoll, int other) {
-    struct epoll_event events[4];
-    int is_display_readable = 0, is_other_readable = 0, count;
+    struct epoll_event events[16];
+    int is_display_readable = 0, is_other_readable = 0, display_descriptor = wl_display_get_fd(desk->display), count;
     while (wl_display_prepare_read(desk->display) != 0)
         if (wl_display_dispatch_pending(desk->display) < 0)
             fail("dispatch");
     if (wl_display_flush(desk->display) < 0)
         fail("flush");
     do
-        count = epoll_wait(epoll, events, 4, -1);
+        count = epoll_wait(epoll, events, 16, -1);
     while (count < 0 && errno == EINTR);
     for (int index = 0; index < count; index++) {
         if (events[index].data.fd == other)
             is_other_readable = 1;
-        else
+        else if (events[index].data.fd == display_descriptor)
             is_display_readable = 1;
     }
     if (is_display_readable) {
@@ -225,5 +225,8 @@ int desk_turn(struct desk *desk, int epoll, int other) {
     }
     if (wl_display_dispatch_pending(desk->display) < 0)
         fail("dispatch");
+    for (int index = 0; index < count; index++)
+        if (events[index].data.fd != other && events[index].data.fd != display_descriptor)
+            descriptor_ready(events[index].data.fd);
     return is_other_readable;
 }

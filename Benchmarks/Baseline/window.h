@@ -2,7 +2,7 @@
  * wp_viewport and wp_presentation feedback, by libwayland and wayland-scanner's C code alone.
  * One steady frame is attach, damage_buffer, frame, feedback and commit.
  *
- * The program that includes it gives the four functions at the end their bodies. */
+ * The program that includes it gives the five functions at the end their bodies. */
 #ifndef BENCH_WINDOW_H
 #define BENCH_WINDOW_H
 
@@ -31,6 +31,7 @@ struct buffer {
     uint64_t key;      /* the producer's name of it; the bare client has none */
     uint64_t sequence; /* of the frame that holds it */
     int is_held;       /* committed and not released */
+    struct buffer_fences *fences; /* of fences.c, or NULL */
 };
 
 struct window {
@@ -52,6 +53,8 @@ struct window {
     struct buffer *pending;
     uint64_t pending_sequence;
     int32_t pending_damage[4];
+    int is_waiting; /* for that frame's fence */
+    struct window_fences *fences; /* of fences.c, or NULL */
 };
 
 /* Connects to WAYLAND_DISPLAY and binds all that is needed; ends the program when something is missing. */
@@ -64,14 +67,15 @@ void window_add_buffer(struct desk *desk, struct window *window, int index, int 
 /* One steady frame. */
 void window_commit(
     struct desk *desk, struct window *window, struct buffer *buffer, uint64_t sequence, const int32_t damage[4]);
-/* Waits for the compositor and, if `other` is a descriptor, for it too; dispatches what came.
- * Returns whether `other` is readable. `epoll` watches both. */
+/* Waits for the compositor and whatever else `epoll` watches; dispatches what came and tells of other descriptors by
+ * `descriptor_ready`. Returns whether `other` is readable, if it is a descriptor. */
 int desk_turn(struct desk *desk, int epoll, int other);
 /* An epoll descriptor that watches the compositor and, unless it is negative, `other`. */
 int desk_epoll(struct desk *desk, int other);
 /* Says what failed and ends the program. */
 _Noreturn void fail(const char *what);
 
+void descriptor_ready(int descriptor);
 void window_configured(struct window *window);
 void window_ready(struct window *window);
 void buffer_released(struct buffer *buffer);

@@ -21,18 +21,18 @@ extension DescriptorProbe {
     }
 
     /// Refuses a fence that is not a sync_file: an eventfd, say, which its sender could reset.
+    ///
+    /// - Returns: its state.
     func requireSyncFile(
         _ bundle: borrowing DescriptorBundle, _ index: Int
-    ) throws(Refusal) {
+    ) throws(Refusal) -> FenceStatus {
         guard let number = bundle.number(at: index) else {
             throw Refusal(.badDescriptor, "The acquire fence did not come with its record.")
         }
-        let facts = try known(number)
-        guard facts.kind == .syncFile else {
-            throw Refusal(
-                .badDescriptor,
-                "The acquire fence is \(Self.words(facts.kind)): a sync_file is wanted.")
-        }
+        if let status = try? fence(number) { return status }
+        throw Refusal(
+            .badDescriptor,
+            "The acquire fence is \(Self.words(try known(number).kind)): a sync_file is wanted.")
     }
 
     private func known(_ number: Int32) throws(Refusal) -> DescriptorFacts {

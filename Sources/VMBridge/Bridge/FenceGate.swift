@@ -63,14 +63,16 @@ package final class FenceGate {
     /// Waits that have not ended.
     package var count: Int { waits.count - free.count }
 
-    /// Waits for a sync_file; nil when it has signalled already.
+    /// Waits for a sync_file.
     ///
+    /// - Parameter status: its state, if that was asked for just now.
     /// - Returns: whether there is something to wait for.
     /// - Throws: `fenceFailed` when it ended in an error, `badDescriptor` when the kernel says it is none.
     package func wait(
-        _ use: UseID, fence: consuming OwnedDescriptor, deadline: UInt64
+        _ use: UseID, fence: consuming OwnedDescriptor, _ status: FenceStatus? = nil,
+        deadline: UInt64
     ) throws(Refusal) -> Bool {
-        switch Self.status(fence.number) {
+        switch status ?? Self.status(fence.number) {
         case .signalled: return false
         case .error(let code):
             throw Refusal(.fenceFailed, "The acquire fence ended with error \(code).")

@@ -28,16 +28,16 @@ extension VMSession {
             return .held
         case .syncFile:
             // Looked at before it is taken: what is no fence stays in the bundle and goes with it.
-            try probe.requireSyncFile(bundle, header.firstDescriptor)
+            let status = try probe.requireSyncFile(bundle, header.firstDescriptor)
             guard let fence = bundle.take(header.firstDescriptor) else {
                 throw Refusal(.badDescriptor, "The acquire fence did not come with its record.")
             }
-            return try start(fence, use, deadline, &counters)
-        case .implicit: return try start(try implicit(buffer), use, deadline, &counters)
+            return try start(fence, status, use, deadline, &counters)
+        case .implicit: return try start(try implicit(buffer), nil, use, deadline, &counters)
         case .timelinePoint:
             let timeline = try timeline(bundle, header)
             if let fence = try? timeline.fence(at: frame.acquirePoint) {
-                return try start(fence, use, deadline, &counters)
+                return try start(fence, nil, use, deadline, &counters)
             }
             counters.fences += 1
             guard
@@ -49,18 +49,19 @@ extension VMSession {
     }
 
     private func start(
-        _ fence: consuming OwnedDescriptor, _ use: UseID, _ deadline: UInt64,
+        _ fence: consuming OwnedDescriptor, _ status: FenceStatus?, _ use: UseID,
+        _ deadline: UInt64,
         _ counters: inout SurfaceCounters
     ) throws(Refusal) -> FenceStart {
         counters.fences += 1
         guard presenter.passesFence(of: use) else {
-            guard try gate.wait(use, fence: fence, deadline: deadline) else { return .open }
+            guard try gate.wait(use, fence: fence, status, deadline: deadline) else { return .open }
             counters.fencesHeld += 1
             return .held
         }
         // The compositor gets a copy, and the gate tells how it ends.
         let copy = fence.duplicate()
-        guard try gate.wait(use, fence: fence, deadline: deadline) else { return .open }
+        guard try gate.wait(use, fence: fence, status, deadline: deadline) else { return .open }
         guard copy.isValid else {
             counters.fencesHeld += 1
             return .held

@@ -43,6 +43,17 @@ public struct DescriptorProbe: Sendable {
             identity: FileIdentity(device: file.device, inode: file.inode))
     }
 
+    /// The state of a sync_file, in two calls; nil when `descriptor`, which stays the caller's, is something else.
+    package func fence(_ descriptor: Int32) throws(KernelError) -> FenceStatus? {
+        var file = vmb_file_facts()
+        try check(vmb_file_facts(descriptor, &file), "statx")
+        // The kernel itself answers an ioctl to a descriptor that was opened with O_PATH.
+        guard file.mode & VMB_S_IFMT == 0, file.device == anonymousDevice,
+            let info = try? SyncFileInfo.read(descriptor)
+        else { return nil }
+        return FenceStatus(status: info.status)
+    }
+
     /// A memfd: a regular file without a name that knows of seals. A tmpfs file with a name answers the same question (it is sealed against
     /// sealing) and is no memfd; one without a name can never be sealed and so passes for a memfd without useful seals.
     private func memory(

@@ -53,6 +53,7 @@ func proveFences(_ proof: Proof) throws {
     }
     proof.expect("an attached fence is pending and not readable") {
         try fence.status == .pending && !fence.isReadable
+            && probe.fence(fence.descriptor.number) == .pending
     }
     proof.expect("a second fence beside a pending one is refused", refusedWith: EBUSY) {
         _ = try carrier.card.attachFence(handle: carrier.handle, writing: true)
@@ -60,6 +61,7 @@ func proveFences(_ proof: Proof) throws {
     try carrier.card.signal(fence: number)
     proof.expect("after the signal it is signalled and readable") {
         try fence.status == .signalled && fence.isReadable
+            && probe.fence(fence.descriptor.number) == .signalled
     }
     proof.expect("a fence that is not there cannot be signalled", refusedWith: ENOENT) {
         try carrier.card.signal(fence: number)
@@ -90,10 +92,12 @@ func proveFences(_ proof: Proof) throws {
     proof.expect("an eventfd is no sync_file, also when it can be read") {
         let event = OwnedDescriptor(owning: vmb_eventfd(1))
         return try probe.facts(of: event.number).kind == .other(.anonymous)
+            && probe.fence(event.number) == nil
     }
     proof.expect("a dma-buf is no sync_file", refusedWith: ENOTTY) {
         _ = try FenceStatus.of(carrier.dmaBuf.number)
     }
+    proof.expect("nor for the probe") { try probe.fence(carrier.dmaBuf.number) == nil }
     try proveMerge(proof, probe)
     try carrier.card.close(handle: carrier.handle)
 }

@@ -12,7 +12,10 @@ import Testing
 
     private func kind(_ descriptor: consuming OwnedDescriptor) throws -> DescriptorFacts.Kind {
         try #require(descriptor.number >= 0)
-        return try probe.facts(of: descriptor.number).kind
+        let kind = try probe.facts(of: descriptor.number).kind
+        // Asked for a fence alone it says the same.
+        #expect(try (probe.fence(descriptor.number) != nil) == (kind == .syncFile))
+        return kind
     }
 
     private func opened(_ path: String, _ flags: Int32) -> OwnedDescriptor {
