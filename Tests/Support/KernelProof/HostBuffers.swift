@@ -76,6 +76,8 @@ func proveHostBuffer(_ proof: Proof, _ path: String, title: String) throws {
         if case .refused(let refused) = record { print("  \(refused.refusal.sentence)") }
     }
     proof.expect("a frame with it is presented") { isShown }
+    // A signal ends it, and what is in C's buffers then is lost.
+    fflush(nil)
     sleep(60)
 }
 

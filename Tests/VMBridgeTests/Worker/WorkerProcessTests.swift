@@ -28,10 +28,11 @@ struct WorkerProcessTests {
         }
         let request = fixture.worker.allocate(WorkerFixture.wanted)
         let process = fixture.worker.status.process
-        #expect(process > 0 && isThere(process))
+        // One that ends before it is sent anything is found out at once, and is not named any more.
+        #expect(process == 0 || isThere(process))
         let reason = try fixture.reason(request)
-        for _ in 0..<200 where isThere(process) { try fixture.turn(10) }
-        #expect(!isThere(process), "\(script): the process is still there")
+        for _ in 0..<200 where process > 0 && isThere(process) { try fixture.turn(10) }
+        #expect(process == 0 || !isThere(process), "\(script): the process is still there")
         return reason
     }
 
