@@ -3,7 +3,8 @@
  * surface, each after the one before was presented (or discarded), so that none is superseded; frames that can go
  * together go in one datagram. The buffers are memfds; with ACQUIRE they are udmabufs, and a frame comes with no fence
  * (none), with one that has signalled (signalled), or with one that does so DELAY microseconds after the frame was read
- * (pending). Those are made by the test machine's module through its card; the next frame comes after that, too. TIMES gets a line
+ * and its reader sleeps again (pending). Those are made by the test machine's module through its card; the next frame
+ * comes after that, too. TIMES gets a line
  * "SURFACE SEQUENCE TIME" for each, the time on CLOCK_MONOTONIC just before it signals.
  * Then destroys the surfaces, waits for the end of every use and prints what it was told. A use that ends twice or
  * with another outcome than "shown", and a refusal, end it with status 1. */
@@ -29,7 +30,7 @@ struct surface {
     uint64_t seen;                /* presented or discarded */
     uint64_t holds[BUFFERS];      /* sequence of the frame that holds a buffer, or 0 */
     uint32_t fence;               /* the last frame's, if it has not signalled, or 0 */
-    uint64_t due;                 /* when it is to signal; 0 while the frame is unread */
+    uint64_t due;                 /* when it is to signal; 0 while the frame is not taken */
 };
 
 static struct surface surfaces[MOST_SURFACES];
@@ -139,19 +140,37 @@ static int make_fence(struct surface *surface) {
     return fence.descriptor;
 }
 
+/* Whether the other side has read all that was sent and has nothing left to do. */
+static int is_taken(int bridge) {
+    static int stat = -1;
+    char text[512] = "";
+    const char *state;
+    int unread = 0;
+    if (stat < 0) {
+        struct ucred peer;
+        socklen_t size = sizeof peer;
+        char path[32];
+        if (getsockopt(bridge, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+            fail("SO_PEERCRED");
+        snprintf(path, sizeof path, "/proc/%d/stat", peer.pid);
+        stat = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    if (ioctl(bridge, SIOCOUTQ, &unread) < 0 || pread(stat, text, sizeof text - 1, 0) < 0)
+        fail("the other side's state");
+    state = strrchr(text, ')');
+    return unread == 0 && state != NULL && state[1] == ' ' && state[2] == 'S';
+}
+
 /* Has the fences signal whose time has come. Returns when to look again, or 0. */
 static uint64_t signal_fences(int bridge) {
-    int unread = 0;
     uint64_t next = 0, moment = acquire == PENDING ? now() : 0;
-    if (acquire == PENDING && ioctl(bridge, SIOCOUTQ, &unread) < 0)
-        fail("SIOCOUTQ");
     for (int number = 0; number < surface_count; number++) {
         struct surface *surface = &surfaces[number];
         struct vmbtest_signal signal = {.id = surface->fence};
         if (surface->fence == 0)
             continue;
         if (surface->due == 0) {
-            if (unread == 0)
+            if (is_taken(bridge))
                 surface->due = moment + delay;
             next = next == 0 || moment + LOOK < next ? moment + LOOK : next;
             continue;
