@@ -84,12 +84,14 @@ start_weston() {
         --config=/share/tests/weston.ini --socket="$WAYLAND_DISPLAY" "$@"
 }
 
-# start_on_screen COMMAND [OPTION…]: a wlroots compositor on our module's screen (load_vmbtest render=0 before).
+# start_on_screen COMMAND [OPTION…]: a wlroots compositor on our module's screen (load_vmbtest render=0 before),
+# or on that of $screen_card.
 start_on_screen() {
+    local card=${screen_card:-$vmbtest_card}
     export WAYLAND_DISPLAY=''
     rm -f "$XDG_RUNTIME_DIR"/wayland-[0-9]*
     # A seat without a terminal, devices without udev: there is neither.
-    launch "$1" env LIBSEAT_BACKEND=builtin SEATD_VTBOUND=0 WLR_BACKENDS=drm WLR_DRM_DEVICES="$vmbtest_card" \
+    launch "$1" env LIBSEAT_BACKEND=builtin SEATD_VTBOUND=0 WLR_BACKENDS=drm WLR_DRM_DEVICES="$card" \
         WLR_RENDERER_ALLOW_SOFTWARE=1 WLR_LIBINPUT_NO_DEVICES=1 "$@"
 }
 on_screen() { # VERSION COMMAND…: the same, with the module if it is not there
