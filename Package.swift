@@ -59,7 +59,8 @@ let package = Package(
             path: "Tests/Support/WaylandTestSupport", swiftSettings: strict),
         // What runs in the test machine beside the program (Tests/vm): not part of the product.
         .executableTarget(
-            name: "KernelProof", dependencies: ["VMBridge", "Descriptors", "CLinux"],
+            name: "KernelProof",
+            dependencies: ["VMBridge", "VMBridgeCore", "Descriptors", "CLinux"],
             path: "Tests/Support/KernelProof", swiftSettings: strict),
         .executableTarget(
             name: "PictureCheck", dependencies: ["VMBridge"], path: "Tests/Support/PictureCheck",

@@ -77,7 +77,7 @@ enum vmb_record_type {
     VMB_RECORD_HELLO = 0x0001,
     VMB_RECORD_BUFFER_CREATE = 0x0010,
     VMB_RECORD_BUFFER_DESTROY = 0x0011,
-    VMB_RECORD_BUFFER_ALLOCATE = 0x0012, /* reserved */
+    VMB_RECORD_BUFFER_ALLOCATE = 0x0012,
     VMB_RECORD_SURFACE_CREATE = 0x0020,
     VMB_RECORD_SURFACE_UPDATE = 0x0021,
     VMB_RECORD_SURFACE_DESTROY = 0x0022,
@@ -91,7 +91,7 @@ enum vmb_record_type {
     VMB_RECORD_FORMATS_CHANGED = 0x8002,
     VMB_RECORD_BUDGET = 0x8003, /* reserved */
     VMB_RECORD_RELEASED = 0x8010,
-    VMB_RECORD_ALLOCATED = 0x8011, /* reserved */
+    VMB_RECORD_ALLOCATED = 0x8011,
     VMB_RECORD_CONFIGURE = 0x8020,
     VMB_RECORD_CLOSE = 0x8021,
     VMB_RECORD_PRESENTED = 0x8030,
@@ -111,6 +111,8 @@ enum vmb_field_tag {
     VMB_FIELD_TITLE = 0x0301,
     VMB_FIELD_APP_ID = 0x0302,
     VMB_FIELD_SENTENCE = 0x0305,
+    VMB_FIELD_ALLOCATION = 0x0402,
+    VMB_FIELD_ALLOCATOR = 0x0403,
     VMB_FIELD_CROP = 0x0501,
     VMB_FIELD_DESTINATION = 0x0502,
     VMB_FIELD_TRANSFORM = 0x0504,
@@ -153,7 +155,8 @@ enum vmb_refusal {
     VMB_REFUSAL_FENCE_FAILED = 32,
     VMB_REFUSAL_IMPORT_FAILED = 33,
     VMB_REFUSAL_NOT_ROUTED = 34,
-    VMB_REFUSAL_UNUSED_DESCRIPTOR = 35
+    VMB_REFUSAL_UNUSED_DESCRIPTOR = 35,
+    VMB_REFUSAL_NO_CONTIGUOUS = 36
 };
 
 /* What a buffer's descriptors are (§5.2), and the bit of it in `memory_kinds` and a format's `memory`. */
@@ -318,6 +321,29 @@ struct vmb_buffer_create {
     struct vmb_plane planes[4];
 };
 
+/* VMB_RECORD_BUFFER_ALLOCATE (§5.2). */
+struct vmb_buffer_allocate {
+    struct vmb_header header;
+    uint32_t width;
+    uint32_t height;
+    uint32_t fourcc;
+    uint32_t flags; /* bit 0: contiguous */
+    uint64_t zero;
+};
+
+/* VMB_RECORD_ALLOCATED (§5.2). */
+struct vmb_allocated {
+    struct vmb_header header; /* object: buffer */
+    uint32_t width;
+    uint32_t height;
+    uint32_t fourcc;
+    uint32_t flags;
+    uint64_t modifier;
+    uint32_t memory;
+    uint32_t plane_count;
+    struct vmb_plane planes[4];
+};
+
 /* VMB_RECORD_SURFACE_CREATE (§5.2). */
 struct vmb_surface_create {
     struct vmb_header header;
@@ -406,6 +432,8 @@ VMB_STATIC_ASSERT(offsetof(struct vmb_welcome, fence_limit) == 60, "welcome.fenc
 VMB_STATIC_ASSERT(sizeof(struct vmb_buffer_create) == 112, "buffer_create");
 VMB_STATIC_ASSERT(offsetof(struct vmb_buffer_create, modifier) == 32, "buffer_create.modifier");
 VMB_STATIC_ASSERT(offsetof(struct vmb_buffer_create, planes) == 48, "buffer_create.planes");
+VMB_STATIC_ASSERT(sizeof(struct vmb_buffer_allocate) == 40, "buffer_allocate");
+VMB_STATIC_ASSERT(sizeof(struct vmb_allocated) == 112, "allocated");
 VMB_STATIC_ASSERT(sizeof(struct vmb_surface_create) == 24, "surface_create");
 VMB_STATIC_ASSERT(sizeof(struct vmb_frame) == 40, "frame");
 VMB_STATIC_ASSERT(offsetof(struct vmb_frame, acquire) == 32, "frame.acquire");

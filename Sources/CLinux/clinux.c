@@ -22,6 +22,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
@@ -114,6 +115,9 @@ SAME_PLACE(struct vmb_sync_file_info, status, struct sync_file_info, status);
 SAME_PLACE(struct vmb_sync_file_info, fence_count, struct sync_file_info, num_fences);
 SAME_PLACE(struct vmb_sync_file_info, fences, struct sync_file_info, sync_fence_info);
 
+SAME(VMB_PR_SET_PDEATHSIG, PR_SET_PDEATHSIG);
+SAME(VMB_PR_SET_NO_NEW_PRIVS, PR_SET_NO_NEW_PRIVS);
+
 SAME(VMB_DRM_CLOEXEC, O_CLOEXEC);
 SAME(VMB_DRM_RDWR, O_RDWR);
 SAME(VMB_DRM_VERSION, _IOWR('d', 0x00, struct vmb_drm_version));
@@ -121,6 +125,7 @@ SAME(VMB_DRM_GEM_CLOSE, _IOW('d', 0x09, struct vmb_drm_gem_close));
 SAME(VMB_DRM_PRIME_HANDLE_TO_FD, _IOWR('d', 0x2d, struct vmb_drm_prime));
 SAME(VMB_DRM_PRIME_FD_TO_HANDLE, _IOWR('d', 0x2e, struct vmb_drm_prime));
 SAME(VMB_DRM_MODE_CREATE_DUMB, _IOWR('d', 0xb2, struct vmb_drm_create_dumb));
+SAME(VMB_DRM_DROP_MASTER, _IO('d', 0x1f));
 SAME(VMB_VGEM_FENCE_ATTACH, _IOWR('d', 0x41, struct vmb_vgem_fence_attach));
 SAME(VMB_VGEM_FENCE_SIGNAL, _IOW('d', 0x42, struct vmb_vgem_fence_signal));
 
@@ -377,6 +382,18 @@ int vmb_poll_now(int descriptor) {
 
 int vmb_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {
     RESULT(prctl(option, a, b, c, d));
+}
+
+int vmb_pidfd_open(int32_t process) { RESULT((int)syscall(SYS_pidfd_open, process, 0)); }
+int vmb_pidfd_signal(int descriptor, int number) {
+    RESULT((int)syscall(SYS_pidfd_send_signal, descriptor, number, NULL, 0));
+}
+int vmb_close_from(unsigned int first) {
+    RESULT((int)syscall(SYS_close_range, first, ~0u, 0));
+}
+int vmb_no_core_files(void) {
+    struct rlimit none = {0};
+    RESULT(setrlimit(RLIMIT_CORE, &none));
 }
 
 int64_t vmb_random(void *bytes, size_t length) { RESULT((int64_t)getrandom(bytes, length, 0)); }

@@ -10,5 +10,8 @@ struct VMBridgeCommand: ParsableCommand {
             without a copy, shows each surface as a window and reports releases, sizes and timing back.
             """,
         version: "0.1.0",
-        subcommands: [RunCommand.self, DemoCommand.self, ProduceCommand.self, DoctorCommand.self])
+        subcommands: [
+            RunCommand.self, DemoCommand.self, ProduceCommand.self, DoctorCommand.self,
+            GraphicsWorkerCommand.self,
+        ])
 }

@@ -179,6 +179,7 @@ struct RunCommand: ParsableCommand {
                 return source
             },
             presentation: headless ? .headless(options) : .wayland(display: display))
+        configuration.graphicsProgram = "/proc/self/exe"
         configuration.limits.fenceLimit = fenceLimit * 1_000_000
         return configuration
     }

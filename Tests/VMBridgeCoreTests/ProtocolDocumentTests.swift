@@ -202,6 +202,13 @@ struct ProtocolDocumentTests {
         let key = SurfaceKey(1)
         return [
             ("HELLO", RecordType.hello, body(.hello(producer: nil))),
+            (
+                "BUFFER_ALLOCATE", RecordType.bufferAllocate,
+                body(
+                    .bufferAllocate(
+                        BufferKey(1),
+                        BufferWish(size: Size(width: 1, height: 1), format: .nv12)))
+            ),
             ("BUFFER_DESTROY", RecordType.bufferDestroy, []),
             ("SURFACE_UPDATE", RecordType.surfaceUpdate, []),
             ("SURFACE_DESTROY", RecordType.surfaceDestroy, []),

@@ -116,6 +116,20 @@ struct RecordSample {
                 "memory": 2, "plane_count": 2, "planes": 0,
             ]),
         RecordSample(
+            "BUFFER_ALLOCATE",
+            .bufferAllocate(
+                BufferKey(1),
+                BufferWish(
+                    size: Size(width: 111, height: 112), format: FourCC(0x0403_0201),
+                    isContiguous: true)),
+            ["width": 111, "height": 112, "fourcc": 0x0403_0201, "flags": 1, "zero": 0]),
+        RecordSample(
+            "ALLOCATED", .allocated(BufferKey(1), layout, allocator: 4), fieldBytes: 16,
+            [
+                "width": 101, "height": 102, "fourcc": 0x0403_0201, "flags": 1, "modifier": wide,
+                "memory": 2, "plane_count": 2, "planes": 0,
+            ]),
+        RecordSample(
             "SURFACE_CREATE",
             .surfaceCreate(SurfaceKey(1), .cursor, isGraphics: false, SurfaceMetadata()),
             ["role": 4, "content": 1]),

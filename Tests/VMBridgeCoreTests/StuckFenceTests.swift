@@ -13,7 +13,7 @@ struct StuckFenceTests {
     @Test func aPassedFenceThatSticks() {
         var it = SurfaceFixture.configured()
         #expect(SurfaceFixture.words(it.machine.accept(Self.passed(1))) == "commit")
-        let actions = it.machine.fenceStuck(SurfaceFixture.use(1))
+        let actions = it.machine.fenceStuck(SurfaceFixture.use(1), FrameSequence(1))
         #expect(SurfaceFixture.words(actions) == "destroy window, create window")
         #expect(it.machine.phase == .awaitingConfigure)
         // The old window goes; the new one asks for a frame and shows the next one whole.
@@ -29,7 +29,7 @@ struct StuckFenceTests {
     @Test func theOldWindowGoesAfterTheSurface() {
         var it = SurfaceFixture.configured()
         _ = it.machine.accept(Self.passed(1))
-        _ = it.machine.fenceStuck(SurfaceFixture.use(1))
+        _ = it.machine.fenceStuck(SurfaceFixture.use(1), FrameSequence(1))
         #expect(it.destroy() == "destroy window")
         #expect(it.gone() == "" && it.machine.phase == .closing)
         #expect(it.gone() == "" && it.machine.phase == .gone)
@@ -39,7 +39,7 @@ struct StuckFenceTests {
         var it = SurfaceFixture.configured()
         #expect(it.accept(1) == "commit")
         #expect(SurfaceFixture.words(it.machine.accept(Self.passed(2))) == "")
-        let actions = it.machine.fenceStuck(SurfaceFixture.use(2))
+        let actions = it.machine.fenceStuck(SurfaceFixture.use(2), FrameSequence(2))
         #expect(SurfaceFixture.words(actions) == "cancel 2, end 2 refused")
         #expect(it.machine.phase == .presenting)
     }

@@ -48,11 +48,13 @@ func decodeProducer(_ bytes: [UInt8], descriptors: Int = 0) throws(Refusal) -> [
 }
 
 /// All records of a bridge's datagram, nil for those of unknown type, or the first refusal.
-func decodeBridge(_ bytes: [UInt8]) throws(Refusal) -> [BridgeRecord?] {
+func decodeBridge(
+    _ bytes: [UInt8], descriptors: Int = 0
+) throws(Refusal) -> [BridgeRecord?] {
     var walker = RecordWalker()
     var records: [BridgeRecord?] = []
     let span = bytes.span
-    while let frame = try walker.next(in: span, descriptorCount: 0) {
+    while let frame = try walker.next(in: span, descriptorCount: descriptors) {
         records.append(try BridgeDecoder.decode(frame, in: span))
     }
     return records

@@ -81,6 +81,18 @@ struct SurfaceFixture {
         SurfaceFixture.words(machine.fail(SurfaceFixture.use(number)))
     }
 
+    mutating func stuck(_ number: UInt64) -> String {
+        SurfaceFixture.words(
+            machine.fenceStuck(SurfaceFixture.use(number), FrameSequence(number)))
+    }
+
+    /// A frame whose pending fence goes to the compositor with it.
+    mutating func pass(_ number: UInt64, _ waits: FrameWaits = []) -> String {
+        var frame = SurfaceFixture.frame(number, waits)
+        frame.isFencePassed = true
+        return SurfaceFixture.words(machine.accept(frame))
+    }
+
     mutating func commitFailed(_ number: UInt64) -> String {
         SurfaceFixture.words(machine.commitFailed(SurfaceFixture.use(number)))
     }

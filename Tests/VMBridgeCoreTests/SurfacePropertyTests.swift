@@ -6,7 +6,7 @@ import VMBridgeCore
 struct SurfacePropertyTests {
     /// One random event.
     private func step(_ world: inout SurfaceWorld) {
-        switch world.random.below(40) {
+        switch world.random.below(42) {
         case 0..<12: world.sendFrame()
         case 12..<18: unblock(&world)
         case 18..<24:
@@ -22,7 +22,9 @@ struct SurfacePropertyTests {
         case 33:
             guard let use = anyUse(&world) else { return }
             // Only what waits or is complete can fail; a committed or stale one is none of these.
-            let isWaiting = world.machine.uses.contains(use) && !world.held.contains(use)
+            let isWaiting = world.machine.uses.contains(use) && !world.allHeld.contains(use)
+            // Of what is committed only the fence can fail: that is another event.
+            guard isWaiting || world.live[use]?.isPassed != true else { return }
             let actions = world.machine.fail(use)
             world.perform(actions)
             if isWaiting != (actions.count > 0) { world.fail("fail of a waiting frame") }
@@ -33,7 +35,11 @@ struct SurfacePropertyTests {
         case 37:
             guard world.random.oneIn(4) else { return }
             world.holdTooLong()
-        case 38: if world.isWindowLeaving || world.random.oneIn(4) { world.windowGone() }
+        case 38:
+            // Only the windows that are being taken away end, but for a surface that is gone.
+            let isGone = world.machine.phase == .gone
+            if !world.leaving.isEmpty || isGone, world.random.oneIn(2) { world.windowGone() }
+        case 39, 40: world.endPassedFence()
         default:
             if world.random.oneIn(world.destroyOdds) {
                 world.perform(world.machine.destroy())
@@ -62,6 +68,7 @@ struct SurfacePropertyTests {
         // Imports are answered by a compositor only.
         if wait == .importing, !world.hasWindow { return }
         world.live[use]?.waits.subtract(wait)
+        if wait == .fence { world.live[use]?.isPassed = false }
         world.perform(world.machine.unblock(use, wait), mayDiscard: false)
     }
 
@@ -72,16 +79,18 @@ struct SurfacePropertyTests {
         for use in mine where world.live[use] == nil {
             world.fail("the machine keeps an ended use")
         }
-        for use in world.held where world.live[use] == nil {
+        for use in world.allHeld where world.live[use] == nil {
             world.fail("the compositor holds an ended use")
         }
         // Nothing is lost from sight: who lives is in the machine or with the compositor.
-        for use in world.live.keys where !mine.contains(use) && !world.held.contains(use) {
+        for use in world.live.keys where !mine.contains(use) && !world.allHeld.contains(use) {
             world.fail("a use without an owner")
         }
         if world.live.count != world.ledger.useCount { world.fail("the ledger counts otherwise") }
         if world.begun != world.ended + world.live.count { world.fail("a use went without an end") }
-        if machine.isCurrentHeld, let current = machine.current, !world.held.contains(current.use) {
+        if machine.isCurrentHeld, let current = machine.current,
+            !world.allHeld.contains(current.use)
+        {
             world.fail("the machine believes that its frame is held")
         }
         let isOpen = machine.phase == .ready || machine.phase == .presenting
@@ -91,9 +100,10 @@ struct SurfacePropertyTests {
         if world.hasWindow, machine.isCallbackPending != world.isCallbackPending {
             world.fail("the callback is out of step")
         }
-        let hasWindow = [.awaitingConfigure, .ready, .presenting, .hidden, .closing]
-            .contains(machine.phase)
+        let hasWindow = [.awaitingConfigure, .ready, .presenting, .hidden].contains(machine.phase)
         if hasWindow != world.hasWindow { world.fail("the window is out of step") }
+        if machine.phase == .closing, world.leaving.isEmpty { world.fail("closing for ever") }
+        if machine.phase == .gone, !world.leaving.isEmpty { world.fail("gone too early") }
     }
 
     /// Sends one more frame and lets everything come that it waits for: then it is on the screen.
@@ -111,6 +121,7 @@ struct SurfacePropertyTests {
             for use in world.machine.uses {
                 for wait in [FrameWaits.importing, .fence, .time] {
                     world.live[use]?.waits.subtract(wait)
+                    if wait == .fence { world.live[use]?.isPassed = false }
                     world.perform(world.machine.unblock(use, wait))
                 }
             }
@@ -127,8 +138,10 @@ struct SurfacePropertyTests {
     private func finish(_ world: inout SurfaceWorld) {
         world.perform(world.machine.destroy())
         check(&world)
-        world.windowGone()
-        check(&world)
+        while !world.leaving.isEmpty {
+            world.windowGone()
+            check(&world)
+        }
         if world.machine.phase != .gone { world.fail("not gone at the end") }
         if !world.live.isEmpty || world.ledger.useCount != 0 || world.begun != world.ended {
             world.fail("\(world.live.count) uses never ended")
@@ -162,6 +175,7 @@ struct SurfacePropertyTests {
         totals.events += events
         totals.commits += world.commits
         totals.uses += world.begun
+        totals.rebuilt += world.rebuilt
         totals.mostActions = max(totals.mostActions, world.mostActions)
         return true
     }
@@ -170,6 +184,8 @@ struct SurfacePropertyTests {
         var events = 0
         var commits = 0
         var uses = 0
+        /// Windows made anew for a fence.
+        var rebuilt = 0
         var mostActions = 0
     }
 
@@ -184,6 +200,8 @@ struct SurfacePropertyTests {
         #expect(totals.events == count * events)
         // The world really turns: frames are accepted and shown.
         #expect(totals.uses > totals.events / 20 && totals.commits > totals.events / 100)
-        #expect(totals.mostActions <= 6)
+        #expect(totals.rebuilt > count / 100)
+        // All three that are not committed cancelled and ended, and the window.
+        #expect(totals.mostActions <= 7)
     }
 }

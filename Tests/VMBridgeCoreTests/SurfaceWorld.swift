@@ -19,6 +19,10 @@ struct SurfaceWorld {
         var sequence: UInt64
         var waits: FrameWaits
         var wasCommitted = false
+        /// Its fence goes with it and is pending.
+        var isPassed = false
+        /// The guest was told that its fence is bad.
+        var isBad = false
     }
 
     var random: Random
@@ -48,15 +52,21 @@ struct SurfaceWorld {
     var ended = 0
     var commits = 0
     var mostActions = 0
+    var rebuilt = 0
 
     // The compositor.
     var hasWindow = false
     var isConfigured = false
     var isCallbackPending = false
-    var isWindowLeaving = false
+    /// What each window holds that is being taken away, the first to go first.
+    var leaving: [[UseID]] = []
     var lastCommitted: UInt64 = 0
-    /// Committed and not released, the current one included.
+    /// Committed to the window and not released, the current one included.
     var held: [UseID] = []
+    /// By any window.
+    var allHeld: [UseID] { leaving.reduce(held, +) }
+    /// The compositor has just said that a window's holds are over.
+    private var isWindowEnding = false
     /// What the screen showed before the last commit.
     var before: Picture?
     var screen: Picture?
@@ -122,18 +132,20 @@ struct SurfaceWorld {
         if !hasWindow || random.oneIn(4) { waits.insert(.importing) }
         if random.oneIn(3) { waits.insert(.fence) }
         if random.oneIn(10) { waits.insert(.time) }
-        live[use] = Entry(sequence: sequence, waits: waits)
+        // The presenter takes a fence along for an image that is there.
+        let isPassed = hasWindow && !waits.contains(.importing) && random.oneIn(4)
+        if isPassed { waits.remove(.fence) }
+        live[use] = Entry(sequence: sequence, waits: waits, isPassed: isPassed)
         pictures[sequence] = Picture(cells: cells, size: size, destination: destination)
         var record = FrameRecord(
             surface: SurfaceKey(1), buffer: BufferKey(1), sequence: FrameSequence(sequence))
         record.damage = damage
         record.destination = destination
         if machine.phase != .closing, machine.phase != .gone { lastAccepted = sequence }
-        perform(
-            machine.accept(
-                Frame(
-                    record, use: use, buffer: buffer, size: size, receivedAt: 0, waits: waits)),
-            mayDiscard: isDormant)
+        var frame = Frame(
+            record, use: use, buffer: buffer, size: size, receivedAt: 0, waits: waits)
+        frame.isFencePassed = isPassed
+        perform(machine.accept(frame), mayDiscard: isDormant)
     }
 
     /// The guest painted, and the machine never learns what.
@@ -160,10 +172,57 @@ struct SurfaceWorld {
     // MARK: The compositor's side
 
     mutating func releaseOne() {
-        guard !held.isEmpty else { return }
-        let use = held.remove(at: random.below(held.count))
+        let all = allHeld
+        guard !all.isEmpty else { return }
+        release(all[random.below(all.count)])
+    }
+
+    /// The use ends by the compositor's word, also that of a window on its way out.
+    private mutating func release(_ use: UseID) {
+        letGo(use)
         machine.released(use)
-        end(use, .shown)
+        end(use, live[use]?.isBad == true ? .refused : .shown)
+    }
+
+    private mutating func letGo(_ use: UseID) {
+        held.removeAll { $0 == use }
+        for index in leaving.indices { leaving[index].removeAll { $0 == use } }
+    }
+
+    /// A fence that was passed on has signalled, failed or not signalled in time.
+    mutating func endPassedFence() {
+        let passed = live.filter { $0.value.isPassed }.keys.sorted { $0.slot.index < $1.slot.index }
+        guard !passed.isEmpty else { return }
+        let use = passed[random.below(passed.count)]
+        guard let entry = live[use] else { return }
+        let isHeld = allHeld.contains(use)
+        switch random.below(3) {
+        case 0:
+            live[use]?.isPassed = false
+            perform(machine.unblock(use, .fence))
+        case 1:
+            if isHeld { spoil(use) }
+            let actions = machine.fail(use)
+            perform(actions)
+            if isHeld != (actions.count == 0) { fail("a failed fence of a frame") }
+        default: stick(use, entry, isHeld)
+        }
+    }
+
+    private mutating func spoil(_ use: UseID) {
+        live[use]?.isPassed = false
+        live[use]?.isBad = true
+    }
+
+    private mutating func stick(_ use: UseID, _ entry: Entry, _ isHeld: Bool) {
+        let isOfTheWindow = held.contains(use) && machine.phase != .closing
+        if isHeld { spoil(use) }
+        let actions = machine.fenceStuck(use, FrameSequence(entry.sequence))
+        perform(actions)
+        if !isHeld, live[use] != nil { fail("a stuck frame that waits was kept") }
+        if isHeld, isOfTheWindow != (actions.count == 2) { fail("the window of a stuck frame") }
+        if isHeld, live[use] == nil { fail("a stuck frame ended while the compositor holds it") }
+        if actions.count == 2, isOfTheWindow { rebuilt += 1 }
     }
 
     mutating func configure() {
@@ -190,27 +249,40 @@ struct SurfaceWorld {
     }
 
     mutating func lose() {
-        let wasHeld = held
-        (hasWindow, isConfigured, isCallbackPending, isWindowLeaving) = (false, false, false, false)
-        (held, screen) = ([], nil)
+        let wasHeld = allHeld
+        (hasWindow, isConfigured, isCallbackPending) = (false, false, false)
+        (held, leaving, screen) = ([], [], nil)
         perform(machine.compositorLost())
         // What only the compositor held is lost; what the machine kept is its own again.
         let kept = machine.uses
         for use in wasHeld where live[use] != nil && !kept.contains(use) { end(use, .lost) }
-        for frame in machine.framesLackingImport { live[frame.use]?.waits.insert(.importing) }
+        for frame in machine.framesLackingImport {
+            live[frame.use]?.waits.insert(.importing)
+            // The next compositor gets the frame without its fence.
+            if live[frame.use]?.isPassed == true { live[frame.use]?.waits.insert(.fence) }
+            live[frame.use]?.isPassed = false
+            if frame.isFencePassed || frame.waits != live[frame.use]?.waits {
+                fail("a kept frame waits for \(frame.waits)")
+            }
+        }
     }
 
     mutating func windowGone() {
-        guard isWindowLeaving else {
+        guard !leaving.isEmpty else {
+            // Nobody says so; a machine without such a window must not mind.
             perform(machine.windowGone())
             return
         }
-        isWindowLeaving = false
-        hasWindow = false
-        let wasHeld = held
-        held = []
+        let wasHeld = leaving.removeFirst()
+        // The presenter ends them one by one before it says so, or the machine ends the last one.
+        let isTold = random.oneIn(2)
+        if isTold { for use in wasHeld { release(use) } }
+        isWindowEnding = true
         perform(machine.windowGone())
-        for use in wasHeld where live[use] != nil { end(use, .shown) }
+        isWindowEnding = false
+        for use in wasHeld where live[use] != nil {
+            end(use, live[use]?.isBad == true ? .refused : .shown)
+        }
     }
 
     // MARK: The interpreter
@@ -224,9 +296,10 @@ struct SurfaceWorld {
                 if hasWindow { fail("a second window") }
                 hasWindow = true
             case .destroyWindow:
-                if !hasWindow || isWindowLeaving { fail("no window to destroy") }
-                isWindowLeaving = true
-                isConfigured = false
+                if !hasWindow { fail("no window to destroy") }
+                leaving.append(held)
+                (hasWindow, isConfigured, isCallbackPending) = (false, false, false)
+                (held, screen) = ([], nil)
             case .acknowledge:
                 if !isConfigured { fail("an acknowledge without a configure") }
             case .commit:
@@ -240,15 +313,19 @@ struct SurfaceWorld {
                 {
                     fail("frame \(entry.sequence) superseded by nothing")
                 }
-                if outcome == .superseded || outcome == .refused, held.contains(use) {
+                if outcome != .lost, allHeld.contains(use) {
                     fail("an end of a frame that the compositor holds")
                 }
+                if outcome == .shown, !isWindowEnding { fail("shown by the machine's word") }
                 if let entry = live[use], !entry.waits.isEmpty { fail("an end before its waits") }
-                held.removeAll { $0 == use }
+                letGo(use)
                 end(use, outcome)
             case .cancelWaits(let use):
-                if live[use]?.waits.isEmpty != false { fail("a cancel of no wait") }
+                if live[use]?.waits.isEmpty != false, live[use]?.isPassed != true {
+                    fail("a cancel of no wait")
+                }
                 live[use]?.waits = []
+                live[use]?.isPassed = false
             case .tellDiscarded:
                 if !mayDiscard { fail("a discard out of turn") }
             case .tellConfigure:
@@ -262,7 +339,7 @@ struct SurfaceWorld {
     /// The presenter finds that it cannot read what was committed last.
     mutating func failCommit() {
         guard isCallbackPending, let before, let current = machine.current, machine.isCurrentHeld,
-            !isWindowLeaving
+            hasWindow
         else { return }
         screen = before
         self.before = nil
@@ -285,7 +362,7 @@ struct SurfaceWorld {
 
     mutating func commit() {
         commits += 1
-        guard machine.phase == .presenting, hasWindow, isConfigured, !isWindowLeaving else {
+        guard machine.phase == .presenting, hasWindow, isConfigured else {
             return fail("a commit in \(machine.phase)")
         }
         guard let frame = machine.current, let picture = pictures[frame.sequence.value] else {

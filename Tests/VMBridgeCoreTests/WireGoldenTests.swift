@@ -14,7 +14,9 @@ struct WireGoldenTests {
 
     private func oneBack(_ sample: Sample, is expected: BridgeRecord) throws {
         #expect(encode(expected) == sample.bytes, "\(sample.name)")
-        #expect(try decodeBridge(sample.bytes) == [expected], "\(sample.name)")
+        #expect(
+            try decodeBridge(sample.bytes, descriptors: sample.descriptors) == [expected],
+            "\(sample.name)")
     }
 
     @Test func hello() throws {
@@ -56,6 +58,38 @@ struct WireGoldenTests {
                     ]))
         guard case .bufferDestroy(BufferKey(7)) = try one(Samples.bufferDestroy) else {
             Issue.record("not a destroy of buffer 7")
+            return
+        }
+    }
+
+    @Test func allocation() throws {
+        guard case .bufferAllocate(let key, let wish) = try one(Samples.bufferAllocate) else {
+            Issue.record("not a wish for memory")
+            return
+        }
+        #expect(key == BufferKey(9))
+        #expect(
+            wish
+                == BufferWish(
+                    size: Size(width: 640, height: 480), format: .xrgb8888, isContiguous: true,
+                    modifiers: [Modifier(0x0100_0000_0000_0002), .linear]))
+        try oneBack(
+            Samples.allocated,
+            is: .allocated(
+                BufferKey(9),
+                BufferLayout(
+                    size: Size(width: 320, height: 200), format: .nv12, modifier: .linear,
+                    memory: .dmaBuf,
+                    planes: [
+                        PlaneLayout(descriptor: 0, offset: 0, stride: 384),
+                        PlaneLayout(descriptor: 1, offset: 64, stride: 384),
+                    ]), allocator: 3))
+        // Without the field LINEAR is all that the producer can write.
+        let plain = BufferWish(size: Size(width: 1, height: 1), format: .nv12)
+        let bytes = encode(.bufferAllocate(BufferKey(1), plain))
+        #expect(bytes.count == 40)
+        guard case .bufferAllocate(_, plain)? = try decodeProducer(bytes).first else {
+            Issue.record("not the plain wish")
             return
         }
     }
@@ -266,10 +300,10 @@ struct WireGoldenTests {
         #expect(first == [0, 0, 1, 3, 3, 3, 4])
 
         let back = Samples.fromBridge.flatMap(\.bytes)
-        #expect(try decodeBridge(back).count == Samples.fromBridge.count)
+        #expect(try decodeBridge(back, descriptors: 2).count == Samples.fromBridge.count)
         writer.removeAll()
         #expect(writer.isEmpty)
-        for record in try decodeBridge(back) { writer.append(try #require(record)) }
+        for record in try decodeBridge(back, descriptors: 2) { writer.append(try #require(record)) }
         #expect(writer.bytes == back)
         writer.removeFirst(Samples.welcome.bytes.count)
         #expect(writer.bytes == Array(back.dropFirst(Samples.welcome.bytes.count)))

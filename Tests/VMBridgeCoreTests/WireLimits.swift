@@ -9,6 +9,10 @@ enum WireLimits {
         case .bufferCreate(let key, let layout):
             if key.value == 0 { return "buffer 0" }
             return problem(layout)
+        case .bufferAllocate(let key, let wish):
+            if key.value == 0 { return "buffer 0" }
+            return (1...64).contains(wish.modifiers.count)
+                ? nil : "\(wish.modifiers.count) modifiers"
         case .bufferDestroy(let key): return key.value == 0 ? "buffer 0" : nil
         case .surfaceCreate(let key, _, _, let metadata), .surfaceUpdate(let key, let metadata):
             if key.value == 0 { return "surface 0" }

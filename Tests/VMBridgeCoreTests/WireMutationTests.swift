@@ -19,9 +19,11 @@ struct WireMutationTests {
         return nil
     }
 
-    private func bridgeProblem(_ bytes: [UInt8], refused: inout Int) -> String? {
+    private func bridgeProblem(
+        _ bytes: [UInt8], descriptors: Int = 0, refused: inout Int
+    ) -> String? {
         do {
-            for record in try decodeBridge(bytes) {
+            for record in try decodeBridge(bytes, descriptors: descriptors) {
                 if let record, let problem = WireLimits.problem(record) { return problem }
             }
         } catch {
@@ -84,12 +86,13 @@ struct WireMutationTests {
                 cut[5] = UInt8(length >> 8)
                 var refused = 0
                 #expect(problem(cut, descriptors: sample.descriptors, refused: &refused) == nil)
-                #expect(bridgeProblem(cut, refused: &refused) == nil)
+                #expect(
+                    bridgeProblem(cut, descriptors: sample.descriptors, refused: &refused) == nil)
             }
         }
         let fixed: [(Sample, Int)] = [
             (Samples.hello, 8), (Samples.bufferMemfd, 96), (Samples.surfaceCreate, 8),
-            (Samples.framePlain, 24), (Samples.fenceSignal, 16),
+            (Samples.framePlain, 24), (Samples.fenceSignal, 16), (Samples.bufferAllocate, 24),
         ]
         for (sample, body) in fixed {
             for length in stride(from: 16, to: 16 + body, by: 8) {
@@ -104,13 +107,17 @@ struct WireMutationTests {
         let bridgeFixed: [(Sample, Int)] = [
             (Samples.welcome, 64), (Samples.released, 24), (Samples.configure, 24),
             (Samples.presented, 32), (Samples.discarded, 8), (Samples.refused, 16),
+            (Samples.allocated, 96),
         ]
         for (sample, body) in bridgeFixed {
             for length in stride(from: 16, to: 16 + body, by: 8) {
                 var cut = Array(sample.bytes.prefix(length))
                 cut[4] = UInt8(length)
                 #expect(
-                    reason { () throws(Refusal) in try decodeBridge(cut) } == .badField,
+                    reason { () throws(Refusal) in
+                        try decodeBridge(cut, descriptors: sample.descriptors)
+                    }
+                        == .badField,
                     "\(sample.name)")
             }
         }
@@ -135,7 +142,9 @@ struct WireMutationTests {
                 var bytes = sample.bytes
                 bytes[bit / 8] ^= 1 << UInt8(bit % 8)
                 tried += 1
-                if let problem = bridgeProblem(bytes, refused: &refused) {
+                if let problem = bridgeProblem(
+                    bytes, descriptors: sample.descriptors, refused: &refused)
+                {
                     Issue.record("\(sample.name), bit \(bit): \(problem)")
                 }
             }
@@ -157,7 +166,7 @@ struct WireMutationTests {
             let descriptors = random.oneIn(8) ? random.below(17) : sample.descriptors
             let problem =
                 isBridge
-                ? bridgeProblem(bytes, refused: &refused)
+                ? bridgeProblem(bytes, descriptors: descriptors, refused: &refused)
                 : problem(bytes, descriptors: descriptors, refused: &refused)
             if let problem {
                 Issue.record("seed \(seed), round \(round): \(problem): \(bytes)")

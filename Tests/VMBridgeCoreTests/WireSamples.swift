@@ -52,6 +52,38 @@ enum Samples {
             00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 | plane 2: not there
             00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 | plane 3: not there
             """), descriptors: 2)
+    static let bufferAllocate = Sample(
+        name: "BUFFER_ALLOCATE",
+        bytes: hex(
+            """
+            12 00 00 00 40 00 00 00 | BUFFER_ALLOCATE, no descriptors, 64 bytes
+            09 00 00 00 00 00 00 00 | buffer 9
+            80 02 00 00 e0 01 00 00 | 640 x 480
+            58 52 32 34 01 00 00 00 | XR24, contiguous
+            00 00 00 00 00 00 00 00 | reserved
+            02 04 00 00 10 00 00 00 | field: allocation, 16 bytes
+            02 00 00 00 00 00 00 01 | modifier 0x0100000000000002
+            00 00 00 00 00 00 00 00 | modifier LINEAR
+            """))
+    static let allocated = Sample(
+        name: "ALLOCATED",
+        bytes: hex(
+            """
+            11 80 02 00 80 00 00 00 | ALLOCATED, 2 descriptors, 128 bytes
+            09 00 00 00 00 00 00 00 | buffer 9
+            40 01 00 00 c8 00 00 00 | 320 x 200
+            4e 56 31 32 00 00 00 00 | NV12, no flags
+            00 00 00 00 00 00 00 00 | LINEAR
+            01 00 00 00 02 00 00 00 | dma-buf, 2 planes
+            00 00 00 00 00 00 00 00 | plane 0: descriptor 0, offset 0
+            80 01 00 00 00 00 00 00 | stride 384, reserved
+            01 00 00 00 40 00 00 00 | plane 1: descriptor 1, offset 64
+            80 01 00 00 00 00 00 00 | stride 384, reserved
+            00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 | plane 2: not there
+            00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 | plane 3: not there
+            03 04 00 00 04 00 00 00 | field: allocator, 4 bytes
+            03 00 00 00 00 00 00 00 | the system heap, padded to 8
+            """), descriptors: 2)
     static let bufferDestroy = Sample(
         name: "BUFFER_DESTROY",
         bytes: hex(
@@ -243,11 +275,13 @@ enum Samples {
             """))
 
     static let fromProducer = [
-        hello, bufferMemfd, bufferPlanes, bufferDestroy, surfaceCreate, surfaceUpdate,
+        hello, bufferMemfd, bufferPlanes, bufferAllocate, bufferDestroy, surfaceCreate,
+        surfaceUpdate,
         surfaceDestroy, framePlain, frameFull, fenceSignal,
     ]
     static let fromBridge = [
-        welcome, formatsChanged, surfaceFormats, released, configure, close, presented, discarded,
+        welcome, formatsChanged, surfaceFormats, released, allocated, configure, close, presented,
+        discarded,
         refused,
     ]
     /// A whole dialogue in one datagram.

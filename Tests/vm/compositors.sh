@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # results, vmbtest_card: lib.sh, which sources this file
-# The compositors of the test machine, all started, looked at and stopped in one way:
+# shellcheck disable=SC2154,SC2034  # variables that lib.sh, which sources this file, and tests share with it
 #   start_compositor weston14|weston16|sway|sway12|labwc|kwin|mutter [WIDTHxHEIGHT]
 #   screenshot FILE; compositor_runs; stop_compositor
 # weston16 and sway12 are in the root "newer", the others in "stable". One runs at a time.
@@ -22,7 +22,7 @@ start_compositor() {
         weston14 | weston16) is_version "${name#weston}" weston --version && start_weston "${size%x*}" "${size#*x}" ;;
         sway) on_screen 1.10 sway --config /share/tests/sway.config ;;
         sway12) on_screen 1.12 sway --config /share/tests/sway.config ;;
-        labwc) on_screen '' labwc ;;
+        labwc) on_screen '' labwc --config /share/tests/labwc.xml ;;
         kwin) start_kwin "${size%x*}" "${size#*x}" ;;
         mutter) start_mutter "$size" ;;
         *) printf 'no compositor "%s"\n' "$name" && false ;;
@@ -123,6 +123,16 @@ start_kwin() {
         printf '%sEnabled=false\n' overview windowview tileseditor zoom slide scale fade shakecursor screenedge \
             startupfeedback systembell colorpicker kscreen outputlocator highlightwindow
     } >$home/.config/kwinrc
+    # For the VMs of the ladder each its place: a hidden window gets fewer frames.
+    {
+        printf '[General]\ncount=5\nrules=1,2,3,4,5\n'
+        local place number=0
+        for place in a:20,20 b:220,20 c:420,20 d:20,200 e:220,200; do
+            number=$((number + 1))
+            printf '[%s]\nDescription=%s\ntitle=[%s]\ntitlematch=2\nposition=%s\npositionrule=2\n' \
+                $number "$number" "${place%:*}" "${place#*:}"
+        done
+    } >$home/.config/kwinrulesrc
     # shellcheck disable=SC2016  # for the inner shell
     launch kwin env HOME=$home KWIN_SCREENSHOT_NO_PERMISSION_CHECKS=1 unshare --mount bash -c '
         node="c $(($(stat -c 0x%t "$0"))) $(($(stat -c 0x%T "$0")))"
@@ -193,28 +203,6 @@ kwin_screenshot() {
     } | pamchannel -tupletype RGB 2 1 0 | pamcut -width "$(member width)" | pnmtopng 2>/dev/null >"$1"
 }
 
-# buffers_are_shown LABEL KIND…: through a bridge of its own into the running compositor, each kind of memory
-# to the pixel and without a copy. LABEL names the cases and the files.
-buffers_are_shown() {
-    local label=$1 kind pid
-    shift
-    bridge_log=$results/$label-bridge.log
-    expect "$label: the bridge comes up" start_bridge --source a=socket:/run/a.sock || return
-    for kind; do
-        vm-bridge produce --socket /run/a.sock --title "$kind" --size 320x240 --colour 9 --buffer "$kind" \
-            --rate 5 --frames 3 --hold >"$results/$label-$kind.log" 2>&1 &
-        pid=$!
-        expect "$label: a $kind buffer is shown, equal to the pixel" \
-            comes_to_show 30 "$label-$kind" 320x240 XR24 9 "$kind" 3-9
-        note "$(cat "$results/$label-$kind.png.txt")"
-        take_report
-        expect "$label: without a copy" equal "$(surface_field "\[a] $kind" import_path)" "linux-dmabuf (zero copy)"
-        kill $pid
-        expect "$label: the producer leaves in order" wait $pid
-    done
-    expect "$label: the bridge ends in order" stop_bridge
-    expect "$label: the compositor runs" compositor_runs
-}
 # tell_globals: what of interest to us the running compositor offers.
 tell_globals() {
     note "$compositor: linux-dmabuf $(offered zwp_linux_dmabuf_v1); fences: $(fence_protocols)"

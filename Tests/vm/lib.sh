@@ -197,3 +197,26 @@ comes_to_show() {
     shift
     wait_for "$limit" shows "$@" || { cat "$results/$1.png.txt" && false; }
 }
+
+# buffers_are_shown LABEL KIND…: through a bridge of its own into the running compositor, each kind of memory
+# to the pixel and without a copy. LABEL names the cases and the files.
+buffers_are_shown() {
+    local label=$1 kind pid
+    shift
+    bridge_log=$results/$label-bridge.log
+    expect "$label: the bridge comes up" start_bridge --source a=socket:/run/a.sock || return
+    for kind; do
+        vm-bridge produce --socket /run/a.sock --title "$kind" --size 320x240 --colour 9 --buffer "$kind" \
+            --rate 5 --frames 3 --hold >"$results/$label-$kind.log" 2>&1 &
+        pid=$!
+        expect "$label: a $kind buffer is shown, equal to the pixel" \
+            comes_to_show 30 "$label-$kind" 320x240 XR24 9 "$kind" 3-9
+        note "$(cat "$results/$label-$kind.png.txt")"
+        take_report
+        expect "$label: without a copy" equal "$(surface_field "\[a] $kind" import_path)" "linux-dmabuf (zero copy)"
+        kill $pid
+        expect "$label: the producer leaves in order" wait $pid
+    done
+    expect "$label: the bridge ends in order" stop_bridge
+    expect "$label: the compositor runs" compositor_runs
+}

@@ -165,6 +165,15 @@ int64_t vmb_socket_send(
 int vmb_poll_now(int descriptor);
 int vmb_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
 int64_t vmb_random(void *bytes, size_t length);
+#define VMB_PR_SET_PDEATHSIG 1
+#define VMB_PR_SET_NO_NEW_PRIVS 38
+/// A descriptor that stands for a process: readable once it has ended. Close-on-exec.
+int vmb_pidfd_open(int32_t process);
+int vmb_pidfd_signal(int descriptor, int number);
+/// Closes every descriptor from `first` on.
+int vmb_close_from(unsigned int first);
+/// RLIMIT_CORE to 0, soft and hard.
+int vmb_no_core_files(void);
 int vmb_descriptor_limit(uint64_t *soft, uint64_t *hard);
 int vmb_set_descriptor_limit(uint64_t soft, uint64_t hard);
 /// A directory stream (opendir), NULL if it cannot be opened.
@@ -221,6 +230,7 @@ struct vmb_sync_file_info {
 #define VMB_DRM_PRIME_HANDLE_TO_FD 0xc00c642dul
 #define VMB_DRM_PRIME_FD_TO_HANDLE 0xc00c642eul
 #define VMB_DRM_MODE_CREATE_DUMB 0xc02064b2ul
+#define VMB_DRM_DROP_MASTER 0x641ful
 #define VMB_VGEM_FENCE_ATTACH 0xc0106441ul
 #define VMB_VGEM_FENCE_SIGNAL 0x40086442ul
 #define VMB_VGEM_FENCE_WRITE 1u

@@ -18,6 +18,11 @@ final class Bridge<P: Presenter> {
                 name: source.vm, limits: configuration.limits,
                 presenter: try makePresenter(source, syncDevice), loop: loop, probe: probe,
                 syncDevice: syncDevice, logger: logger)
+            if let program = configuration.graphicsProgram {
+                var options = GraphicsWorkerOptions()
+                options.program = program
+                session.graphics = try GraphicsWorker(loop: loop, options: options)
+            }
             sources.append(
                 try SocketSource(path: source.socketPath, session: session, reaper: reaper))
             logger.info("\(source.vm): listening on \(source.socketPath)")

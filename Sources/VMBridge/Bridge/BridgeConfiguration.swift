@@ -68,6 +68,9 @@ public struct BridgeConfiguration: Sendable {
     public var presentation: Presentation
     /// What each VM may take.
     public var limits = VMLimits()
+    /// The `vm-bridge` program's file, started as `graphics-worker` when a producer asks for memory; nil: no
+    /// memory is made.
+    public var graphicsProgram: String?
 
     /// A bridge for some VMs.
     public init(sources: [SourceSpecification], presentation: Presentation) {

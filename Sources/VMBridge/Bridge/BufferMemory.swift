@@ -41,6 +41,11 @@ package final class BufferMemory {
         }
     }
 
+    /// Every descriptor once, lent, in the order of the layout's numbers.
+    package var descriptorNumbers: [Int32] {
+        (0..<descriptors.count).compactMap { descriptors.number(at: $0) }
+    }
+
     /// The descriptor of a plane, lent; -1 when the layout names none, which validation rules out.
     package func descriptor(ofPlane index: Int) -> Int32 {
         guard layout.planes.indices.contains(index) else { return -1 }

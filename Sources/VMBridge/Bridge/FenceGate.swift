@@ -233,7 +233,7 @@ package final class FenceGate {
             wait.fence = try timeline.fence(at: point)
             wait.registration = try loop.register(wait.fence.number, .read, wait)
         } catch {
-            events.append(.failed(use, 0))
+            events.append(.failed(use, error.code))
             return end(wait)
         }
         // It may have ended already, with or without an error.

@@ -33,6 +33,9 @@ package final class VMSession<P: Presenter> {
     var badFences: Set<UseID> = []
     /// Knows the timelines that guests name; nil when no device does.
     let syncDevice: SyncDevice?
+    /// Allocates for the producer; nil where no program for it is named.
+    package var graphics: GraphicsWorker?
+    var allocations: [GraphicsRequest: Allocation] = [:]
     var hiddenTimer: TimerID?
     var patienceTimer: TimerID?
     var isHiddenTimerArmed = false
@@ -94,6 +97,7 @@ package final class VMSession<P: Presenter> {
             switch record {
             case .frame(let frame): try accept(frame, header, &bundle)
             case .bufferCreate(let key, let layout): try create(key, layout, header, &bundle)
+            case .bufferAllocate(let key, let wish): try allocate(key, wish)
             case .bufferDestroy(let key):
                 if let freed = try ledger.destroy(key) { forget(freed) }
             case .surfaceCreate(let key, let role, let isGraphics, let metadata):
@@ -143,10 +147,13 @@ package final class VMSession<P: Presenter> {
             guard let surface = surfaces[slot] else { continue }
             for use in ledger.uses(of: surface.id) { finish(use, .lost, surface) }
         }
+        // Those that outlive their surface, until a release fence.
+        for use in ledger.allUses { finish(use, .lost, nil) }
         for id in ledger.allBuffers {
             if let key = ledger[id]?.key { _ = try? ledger.destroy(key) }
             forget(id)
         }
+        allocations.removeAll()
         feedback.removeAll()
         feedbackDescriptors.removeAll()
         gate.cancelAll()
@@ -331,12 +338,15 @@ package final class VMSession<P: Presenter> {
 
     func count(_ refusal: Refusal, about what: String, object: UInt64) {
         refusals[refusal.reason, default: 0] += 1
+        warn("refused \(what) \(object), \(refusal.reason.word): \(refusal.sentence)")
+    }
+
+    /// Logs what a guest has brought about: it chooses how often that is, not how long our log grows.
+    func warn(_ text: @autoclosure () -> String) {
         let now = loop.now()
-        // A guest chooses how often it is refused, not how long our log grows.
         guard logBucket.isOpen(now: now) else { return }
         logBucket.take(1, now: now)
-        logger.warning(
-            "\(name): refused \(what) \(object), \(refusal.reason.word): \(refusal.sentence)")
+        logger.warning("\(name): \(text())")
     }
 
     private func status(of surface: SurfaceSession) -> SurfaceStatus {
@@ -360,6 +370,7 @@ package final class VMSession<P: Presenter> {
     package func shutDown() {
         producerLeft()
         gate.shutDown()
+        graphics?.shutDown()
         presenter.shutDown()
         if let timer = hiddenTimer { loop.remove(timer) }
         if let timer = patienceTimer { loop.remove(timer) }

@@ -6,8 +6,12 @@ import VMBridgeCore
 extension VMSession {
     // MARK: Settling
 
-    /// Takes what gathered since the last batch: gate and presenter events, in that order.
+    /// Takes what gathered since the last batch. The presenter's first: what a window has told must not
+    /// be taken for the word of the one that replaces it, since both have the surface's name. Then the
+    /// gate's, and what came of them.
     package func settle() {
+        presenter.takeEvents { handle($0) }
+        if let graphics, graphics.hasEvents { graphics.takeEvents { handle($0) } }
         gate.takeEvents { handle($0) }
         presenter.takeEvents { handle($0) }
         presenter.flush()
@@ -59,18 +63,22 @@ extension VMSession {
                 RefusedRecord(
                     type: RecordType.frame, object: surface.key.value, sequence: known.sequence,
                     refusal: refusal)))
+        var isRebuilt = false
         switch what {
         case .image: perform(surface.machine.fail(use), surface)
         case .commit: perform(surface.machine.commitFailed(use), surface)
         case .fence: perform(surface.machine.fail(use), surface)
-        case .fenceTime: perform(surface.machine.fenceStuck(use), surface)
+        case .fenceTime:
+            let actions = surface.machine.fenceStuck(use, known.sequence)
+            perform(actions, surface)
+            isRebuilt = actions.count > 0
         }
         guard what == .fence || what == .fenceTime, ledger[use] != nil else { return }
         // It was passed on: the compositor has the frame, and its release ends the use.
         badFences.insert(use)
-        guard what == .fenceTime else { return }
-        logger.warning(
-            "\(name): surface \(surface.key): made a new window, since the compositor holds frame \(known.sequence) whose fence does not signal"
+        guard isRebuilt else { return }
+        warn(
+            "surface \(surface.key): made a new window, since the compositor holds frame \(known.sequence) whose fence does not signal"
         )
     }
 
@@ -270,8 +278,9 @@ extension VMSession {
 
     func finish(_ use: UseID, _ outcome: UseOutcome, _ surface: SurfaceSession?) {
         guard let ended = ledger.end(use, outcome) else { return }
-        // The watch over a fence that was passed on.
+        // The watch over a fence that was passed on, and what it had said.
         if gate.count > 0 { gate.cancel(use) }
+        if !badFences.isEmpty { badFences.remove(use) }
         if outcome != .shown {
             presenter.cancelImage(use)
             surface?.counters.count(outcome)

@@ -107,12 +107,15 @@ extension VMSession {
     /// The consumer is done with a use but for a fence, which is the presenter's next one.
     func releasedWithFence(_ use: UseID) {
         let fence = presenter.takeReleaseFence()
+        guard ledger[use] != nil else { return }
         let surface = self.surface(of: use)
         surface?.counters.releaseFences += 1
-        // From here on the fence answers for the use, not the surface.
+        // From here on the fence answers for the use, not the surface, and the compositor has not
+        // waited for an acquire fence that is still pending.
         surface?.machine.released(use)
-        if producerTakesFences, let ended = ledger.end(use, outcome(of: use)) {
-            gate.cancel(use)
+        gate.cancel(use)
+        if producerTakesFences, fence.isValid, let ended = ledger.end(use, outcome(of: use)) {
+            if ended.outcome != .shown { surface?.counters.count(ended.outcome) }
             feedbackDescriptors.append(fence)
             feedback.append(
                 .releasedWithFence(ended.buffer, ended.surface, ended.sequence, ended.outcome))

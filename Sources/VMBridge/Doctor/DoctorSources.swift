@@ -86,6 +86,5 @@ extension Doctor {
         guard hasTimelines, choice.way != .timelines else { return row(.ok, text, choice.way) }
         return row(.note, text + "; no DRM device here knows timelines", choice.way)
             .advising("Give the user the right to use a node of /dev/dri (often the group render).")
-            .losing("release fences by drm-syncobj")
     }
 }

@@ -4,7 +4,7 @@ extension MappedMemory {
     /// checks them against the memory's length, as `Picture.encode` and `TestPattern` do.
     ///
     /// - Parameter places: offset and stride of each plane, in bytes.
-    mutating func withPlanes<Failure: Error>(
+    package mutating func withPlanes<Failure: Error>(
         _ places: [(offset: Int, stride: Int)],
         _ body: ([WritablePixelPlane]) throws(Failure) -> Void
     ) throws(Failure) {

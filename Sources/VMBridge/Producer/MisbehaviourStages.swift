@@ -314,7 +314,7 @@ extension Misbehaver {
     }
 
     private func unknownRecord() -> Stage {
-        let types: [UInt16] = [0x0fff, RecordType.bufferAllocate]
+        let types: [UInt16] = [0x0fff, RecordType.targetsQuery]
         return Stage(
             deed: { [unowned self] () throws(ProducerFailure) in
                 for type in types {

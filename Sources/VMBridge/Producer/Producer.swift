@@ -277,6 +277,7 @@ package final class Producer: ProducerConnectionDelegate {
         case .released(let buffer, let surface, let sequence, let outcome),
             .releasedWithFence(let buffer, let surface, let sequence, let outcome):
             released(buffer, surface, sequence, outcome, descriptor)
+        case .allocated: break
         case .configure(let key, let configure): configured(key, configure)
         case .close(let key):
             tell("surface \(key): close")

@@ -53,6 +53,8 @@ public enum RefusalReason: UInt16, Sendable, CaseIterable {
     case notRouted = 34
     /// A descriptor that no part of the record names.
     case unusedDescriptor = 35
+    /// The host has no contiguous memory to give.
+    case noContiguous = 36
 
     /// Whether the connection ends with this refusal.
     public var endsConnection: Bool { rawValue < 16 }
@@ -86,6 +88,7 @@ public enum RefusalReason: UInt16, Sendable, CaseIterable {
         case .importFailed: "import_failed"
         case .notRouted: "not_routed"
         case .unusedDescriptor: "unused_descriptor"
+        case .noContiguous: "no_contiguous"
         }
     }
 }

@@ -142,6 +142,9 @@ public struct BufferLedger: Sendable {
         uses.slots.filter { uses[$0]?.surface == surface }.map(UseID.init)
     }
 
+    /// All uses that have not ended; for the end of a connection.
+    public var allUses: [UseID] { uses.slots.map(UseID.init) }
+
     /// All buffers, destroyed and held ones included.
     public var allBuffers: [BufferID] { buffers.slots.map(BufferID.init) }
 

@@ -55,6 +55,14 @@ public struct Frame: Sendable {
         self.waits = waits
     }
 
+    /// Something that it waited for has come.
+    ///
+    /// - Returns: whether it is complete now.
+    mutating func unblock(_ wait: FrameWaits) -> Bool {
+        waits.subtract(wait)
+        return waits.isEmpty
+    }
+
     /// The size at which it is shown when nothing else is asked.
     public var shownSize: Size {
         if let destination { return destination }

@@ -46,6 +46,8 @@ public struct SurfaceMachine: Sendable {
     private var isDormant = false
     /// Windows of it that are being taken away.
     private var departing = 0
+    /// The last frame that one of them got.
+    private var departedUpTo = FrameSequence(0)
 
     /// A surface that has no window yet.
     public init() {}
@@ -185,6 +187,7 @@ public struct SurfaceMachine: Sendable {
         isCurrentHeld = false
         isCallbackPending = false
         departing = 0
+        departedUpTo = FrameSequence(0)
         skipped = .whole
         lastConfigure = ConfigureRecord(size: .zero)
         // Newest first; one whose fence is pending only counts when there is nothing else.
@@ -260,24 +263,20 @@ public struct SurfaceMachine: Sendable {
     /// Something that a frame waited for has come, or a fence that was passed on has signalled.
     public mutating func unblock(_ use: UseID, _ wait: FrameWaits) -> SurfaceActions {
         var actions = SurfaceActions()
-        if wait == .fence {
-            if ready?.use == use { ready?.isFencePassed = false }
-            if current?.use == use { current?.isFencePassed = false }
-        }
+        if wait == .fence { fenceEnded(use) }
         if var frame = older, frame.use == use {
-            frame.waits.subtract(wait)
-            older = frame.waits.isEmpty ? nil : frame
+            older = frame.unblock(wait) ? nil : frame
             if frame.waits.isEmpty { promote(frame, &actions) }
         } else if var frame = newer, frame.use == use {
-            frame.waits.subtract(wait)
-            newer = frame.waits.isEmpty ? nil : frame
+            newer = frame.unblock(wait) ? nil : frame
             if frame.waits.isEmpty { promote(frame, &actions) }
         }
         keepOneWhileUnmapped(&actions)
         return actions
     }
 
-    /// A waiting frame cannot be shown: its fence failed or its buffer was not imported.
+    /// A waiting frame cannot be shown: its fence failed or its buffer was not imported. Of a committed
+    /// one only its fence can have failed: the compositor has it, and the next frame is shown whole.
     public mutating func fail(_ use: UseID) -> SurfaceActions {
         var actions = SurfaceActions()
         if let frame = older, frame.use == use {
@@ -289,6 +288,10 @@ public struct SurfaceMachine: Sendable {
         } else if let frame = ready, frame.use == use {
             ready = nil
             skip(frame, .refused, &actions)
+        } else {
+            fenceEnded(use)
+            // What the compositor made of it is not known.
+            frameWasRefused()
         }
         return actions
     }
@@ -306,16 +309,22 @@ public struct SurfaceMachine: Sendable {
 
     /// The fence that was passed on with a frame did not signal in time. A frame that waits is refused.
     /// A commit cannot be recalled: when the compositor has the frame, its window is given up for a new
-    /// one, and the use ends when the compositor has confirmed that.
-    public mutating func fenceStuck(_ use: UseID) -> SurfaceActions {
+    /// one, and the use ends when the compositor has confirmed that. Once for a window: another stuck
+    /// frame of it changes nothing any more.
+    public mutating func fenceStuck(_ use: UseID, _ sequence: FrameSequence) -> SurfaceActions {
         if [older?.use, newer?.use, ready?.use].contains(use) { return fail(use) }
         var actions = SurfaceActions()
+        fenceEnded(use)
         switch phase {
         case .unmapped, .closing, .gone: return actions
         case .awaitingConfigure, .ready, .presenting, .hidden: break
         }
+        guard sequence > departedUpTo, let last = current else { return actions }
+        // Released without having waited for it.
+        if last.use == use, !isCurrentHeld { return actions }
         phase = .awaitingConfigure
         departing += 1
+        departedUpTo = last.sequence
         current = nil
         isCurrentHeld = false
         isCallbackPending = false
@@ -364,6 +373,14 @@ public struct SurfaceMachine: Sendable {
     }
 
     // MARK: Parts
+
+    /// A fence that was passed on has ended: nobody tells of it again.
+    private mutating func fenceEnded(_ use: UseID) {
+        if older?.use == use { older?.isFencePassed = false }
+        if newer?.use == use { newer?.isFencePassed = false }
+        if ready?.use == use { ready?.isFencePassed = false }
+        if current?.use == use { current?.isFencePassed = false }
+    }
 
     /// With no compositor only the newest frame is kept, unless its fence is still pending.
     private mutating func keepOneWhileUnmapped(_ actions: inout SurfaceActions) {

@@ -22,6 +22,10 @@ public enum BridgeDecoder {
                 throw Refusal(.badDescriptor, "A RELEASED with a fence has one descriptor.")
             }
             return .releasedWithFence(buffer, surface, sequence, outcome)
+        case RecordType.allocated:
+            let layout = try ProducerDecoder.layout(record, in: bytes)
+            let allocator = try fields(record, from: at + 96, in: bytes).allocator
+            return .allocated(BufferKey(record.object), layout, allocator: allocator)
         case RecordType.presented:
             try require(record, 32)
             return .presented(
@@ -94,6 +98,7 @@ public enum BridgeDecoder {
         var sentence = ""
         var vmName = ""
         var formats: [ImportableFormat] = []
+        var allocator: UInt32 = 0
     }
 
     private static func fields(
@@ -109,6 +114,11 @@ public enum BridgeDecoder {
             case FieldTag.vmName:
                 result.vmName = CleanText.clean(
                     bytes, from: field.start, count: min(field.length, SourceProtocol.maximumText))
+            case FieldTag.allocator:
+                guard field.length == 4 else {
+                    throw Refusal(.badField, "An allocator is a word of 4 bytes.")
+                }
+                result.allocator = bytes.u32(field.start)
             case FieldTag.formats:
                 guard
                     field.length % 24 == 0, field.length / 24 <= SourceProtocol.maximumFormats

@@ -126,6 +126,9 @@ public enum BridgeRecord: Sendable, Equatable {
     /// A use of a buffer has ended but for a fence: the record's descriptor is a sync_file, and when it
     /// signals the use is over.
     case releasedWithFence(BufferKey, SurfaceKey, FrameSequence, UseOutcome)
+    /// A buffer that the producer asked for: its layout, and what made its memory. The record's
+    /// descriptors hold the planes.
+    case allocated(BufferKey, BufferLayout, allocator: UInt32)
     /// What the window should be.
     case configure(SurfaceKey, ConfigureRecord)
     /// The window was asked to close.
@@ -139,7 +142,11 @@ public enum BridgeRecord: Sendable, Equatable {
 
     /// Descriptors that go with it.
     public var descriptors: Int {
-        if case .releasedWithFence = self { return 1 }
-        return 0
+        switch self {
+        case .releasedWithFence: return 1
+        case .allocated(_, let layout, _):
+            return Int(layout.planes.reduce(0) { max($0, $1.descriptor) }) + 1
+        default: return 0
+        }
     }
 }

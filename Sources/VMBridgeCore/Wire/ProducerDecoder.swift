@@ -12,6 +12,7 @@ public enum ProducerDecoder {
         case RecordType.frame: return .frame(try frame(record, in: bytes))
         case RecordType.hello: return try hello(record, in: bytes)
         case RecordType.bufferCreate: return try bufferCreate(record, in: bytes)
+        case RecordType.bufferAllocate: return try bufferAllocate(record, in: bytes)
         case RecordType.surfaceCreate: return try surfaceCreate(record, in: bytes)
         case RecordType.surfaceUpdate:
             try requireDescriptors(0, record)
@@ -79,13 +80,55 @@ public enum ProducerDecoder {
     private static func bufferCreate(
         _ record: RecordFrame, in bytes: borrowing Span<UInt8>
     ) throws(Refusal) -> ProducerRecord {
+        let layout = try layout(record, in: bytes)
+        try skipFields(from: record.body + 96, record, in: bytes)
+        return .bufferCreate(BufferKey(record.object), layout)
+    }
+
+    private static func bufferAllocate(
+        _ record: RecordFrame, in bytes: borrowing Span<UInt8>
+    ) throws(Refusal) -> ProducerRecord {
         let at = record.body
-        guard record.bodyBytes >= 96 else {
-            throw Refusal(.badField, "BUFFER_CREATE has a body of 96 bytes.")
+        guard record.bodyBytes >= 24 else {
+            throw Refusal(.badField, "BUFFER_ALLOCATE has a body of 24 bytes.")
         }
+        try requireDescriptors(0, record)
         let key = try bufferKey(record.object)
         let flags = bytes.u32(at + 12)
-        guard flags <= 1 else { throw Refusal(.badValue, "BUFFER_CREATE has unknown flags.") }
+        guard flags <= 1, bytes.u64(at + 16) == 0 else {
+            throw Refusal(.badValue, "BUFFER_ALLOCATE has unknown flags or a reserved word.")
+        }
+        var wish = BufferWish(
+            size: size(bytes, at), format: FourCC(bytes.u32(at + 8)), isContiguous: flags == 1)
+        var fields = FieldWalker(start: at + 24, end: record.end)
+        while let field = try fields.next(in: bytes) {
+            switch field.tag {
+            case FieldTag.allocation:
+                let count = field.length / 8
+                guard field.length % 8 == 0, (1...SourceProtocol.maximumModifiers).contains(count)
+                else { throw Refusal(.badField, "An allocation names 1 to 64 modifiers.") }
+                wish.modifiers.removeAll()
+                for index in 0..<count {
+                    wish.modifiers.append(Modifier(bytes.u64(field.start + index * 8)))
+                }
+            default: try skip(field)
+            }
+        }
+        return .bufferAllocate(key, wish)
+    }
+
+    /// The 96 bytes that describe a buffer, in BUFFER_CREATE and ALLOCATED alike.
+    static func layout(
+        _ record: RecordFrame, in bytes: borrowing Span<UInt8>
+    ) throws(Refusal) -> BufferLayout {
+        let at = record.body
+        let name = RecordType.name(record.type)
+        guard record.bodyBytes >= 96 else {
+            throw Refusal(.badField, "\(name) has a body of 96 bytes.")
+        }
+        _ = try bufferKey(record.object)
+        let flags = bytes.u32(at + 12)
+        guard flags <= 1 else { throw Refusal(.badValue, "\(name) has unknown flags.") }
         guard let memory = MemoryKind(rawValue: bytes.u32(at + 24)) else {
             throw Refusal(.badValue, "The memory kind is 1 (dma-buf) or 2 (memfd).")
         }
@@ -124,13 +167,10 @@ public enum ProducerDecoder {
         guard named == (1 << UInt32(record.descriptorCount)) - 1 else {
             throw Refusal(.unusedDescriptor, "A descriptor of the buffer belongs to no plane.")
         }
-        try skipFields(from: at + 96, record, in: bytes)
-        return .bufferCreate(
-            key,
-            BufferLayout(
-                size: Size(width: bytes.u32(at), height: bytes.u32(at + 4)),
-                format: FourCC(bytes.u32(at + 8)), modifier: Modifier(bytes.u64(at + 16)),
-                memory: memory, isBottomUp: flags & 1 == 1, planes: planes))
+        return BufferLayout(
+            size: Size(width: bytes.u32(at), height: bytes.u32(at + 4)),
+            format: FourCC(bytes.u32(at + 8)), modifier: Modifier(bytes.u64(at + 16)),
+            memory: memory, isBottomUp: flags & 1 == 1, planes: planes)
     }
 
     // MARK: Surfaces

@@ -18,21 +18,17 @@ extension RecordWriter {
             }
         case .bufferCreate(let key, let layout):
             begin(RecordType.bufferCreate, object: key.value, descriptors: descriptors)
-            put32(layout.size.width)
-            put32(layout.size.height)
-            put32(layout.format.rawValue)
-            put32(layout.isBottomUp ? 1 : 0)
-            put64(layout.modifier.rawValue)
-            put32(layout.memory.rawValue)
-            put32(UInt32(layout.planes.count))
-            for index in 0..<4 {
-                let plane =
-                    index < layout.planes.count
-                    ? layout.planes[index] : PlaneLayout(descriptor: 0, offset: 0, stride: 0)
-                put32(plane.descriptor)
-                put32(plane.offset)
-                put32(plane.stride)
-                put32(0)
+            put(layout)
+        case .bufferAllocate(let key, let wish):
+            begin(RecordType.bufferAllocate, object: key.value, descriptors: descriptors)
+            put32(wish.size.width)
+            put32(wish.size.height)
+            put32(wish.format.rawValue)
+            put32(wish.isContiguous ? 1 : 0)
+            put64(0)
+            if wish.modifiers != [.linear] {
+                field(FieldTag.allocation, length: wish.modifiers.count * 8)
+                for modifier in wish.modifiers { put64(modifier.rawValue) }
             }
         case .bufferDestroy(let key):
             begin(RecordType.bufferDestroy, object: key.value, descriptors: descriptors)

@@ -94,12 +94,36 @@ public struct FrameRecord: Sendable {
     }
 }
 
+/// Memory that a producer asks the host for (source-v1 §5.2).
+public struct BufferWish: Sendable, Equatable {
+    /// Width and height in pixels.
+    public var size: Size
+    /// Pixel format.
+    public var format: FourCC
+    /// In one piece, for devices without an IOMMU.
+    public var isContiguous: Bool
+    /// Memory layouts that the producer can write, 1 to 64.
+    public var modifiers: [Modifier]
+
+    /// A wish for memory that the producer writes row after row.
+    public init(
+        size: Size, format: FourCC, isContiguous: Bool = false, modifiers: [Modifier] = [.linear]
+    ) {
+        self.size = size
+        self.format = format
+        self.isContiguous = isContiguous
+        self.modifiers = modifiers
+    }
+}
+
 /// A record from a producer: the untrusted side's one vocabulary.
 public enum ProducerRecord: Sendable {
     /// Greeting; the version to speak was already found. Whether releases may come as fences.
     case hello(producer: String?, takesFences: Bool = false)
     /// A buffer and its layout; descriptors are the record's own.
     case bufferCreate(BufferKey, BufferLayout)
+    /// A buffer whose memory the host makes.
+    case bufferAllocate(BufferKey, BufferWish)
     /// The producer no longer needs the buffer.
     case bufferDestroy(BufferKey)
     /// A new surface.

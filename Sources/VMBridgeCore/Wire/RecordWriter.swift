@@ -143,6 +143,12 @@ extension RecordWriter {
             put32(0)
         case .close(let surface):
             begin(RecordType.close, object: surface.value)
+        case .allocated(let buffer, let layout, let allocator):
+            begin(RecordType.allocated, object: buffer.value, descriptors: record.descriptors)
+            put(layout)
+            field(FieldTag.allocator, length: 4)
+            put32(allocator)
+            pad()
         case .refused(let refused):
             begin(RecordType.refused, object: refused.object)
             put16(refused.type)
@@ -177,6 +183,26 @@ extension RecordWriter {
             formats(welcome.formats)
         }
         end()
+    }
+
+    /// The 96 bytes that describe a buffer, in BUFFER_CREATE and ALLOCATED alike.
+    mutating func put(_ layout: BufferLayout) {
+        put32(layout.size.width)
+        put32(layout.size.height)
+        put32(layout.format.rawValue)
+        put32(layout.isBottomUp ? 1 : 0)
+        put64(layout.modifier.rawValue)
+        put32(layout.memory.rawValue)
+        put32(UInt32(layout.planes.count))
+        for index in 0..<4 {
+            let plane =
+                index < layout.planes.count
+                ? layout.planes[index] : PlaneLayout(descriptor: 0, offset: 0, stride: 0)
+            put32(plane.descriptor)
+            put32(plane.offset)
+            put32(plane.stride)
+            put32(0)
+        }
     }
 
     private mutating func formats(_ formats: [ImportableFormat]) {

@@ -18,6 +18,8 @@ public enum SourceProtocol {
     public static let maximumDamage = 64
     /// Farthest target time, nanoseconds after receipt.
     public static let maximumTargetTime: UInt64 = 1_000_000_000
+    /// Most layouts that an allocation may name.
+    public static let maximumModifiers = 64
     /// Most entries of a format list.
     public static let maximumFormats = 1024
 }
@@ -95,6 +97,8 @@ enum FieldTag {
     static let title: UInt16 = 0x0301
     static let appID: UInt16 = 0x0302
     static let sentence: UInt16 = 0x0305
+    static let allocation: UInt16 = 0x0402
+    static let allocator: UInt16 = 0x0403
     static let crop: UInt16 = 0x0501
     static let destination: UInt16 = 0x0502
     static let transform: UInt16 = 0x0504

@@ -29,7 +29,7 @@ private struct Carrier: ~Copyable {
 }
 
 /// Keeps a sync_file where a copyable value is wanted.
-private final class SyncFile {
+final class SyncFile {
     let descriptor: OwnedDescriptor
     init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
     var status: FenceStatus { get throws { try FenceStatus.of(descriptor.number) } }

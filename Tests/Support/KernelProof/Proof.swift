@@ -43,19 +43,31 @@ final class Proof {
 }
 
 /// The kernel edge of the bridge against a real kernel with udmabuf, the system heap and vgem ([vm]
-/// tier): what the tests of a plain machine cannot have. Exit code 1 when a case failed.
+/// tier): what the tests of a plain machine cannot have. With `timelines NODE` those of the test device,
+/// with other arguments the graphics worker: see ``proveGraphics(_:_:)``. Exit code 1 when a case failed.
 @main
 struct KernelProof {
     static func main() {
         let proof = Proof()
+        let arguments = CommandLine.arguments.dropFirst()
         let before = DescriptorCensus.take()
-        proof.group("memory") { try proveMemory(proof) }
-        proof.group("fences") { try proveFences(proof) }
-        proof.group("fences of foreign buffers") { try proveForeignFences(proof) }
-        proof.group("the loop") { try proveLoop(proof) }
+        if arguments.isEmpty {
+            proveKernel(proof)
+        } else if arguments.first == "timelines", arguments.count == 2 {
+            proof.group("timelines") { try proveTimelines(proof, arguments[2]) }
+        } else {
+            proveGraphics(proof, Array(arguments))
+        }
         let after = DescriptorCensus.take()
         proof.expect("no descriptor is left open") { before != nil && before == after }
         print("cases: \(proof.cases), failed: \(proof.failures)")
         exit(proof.failures == 0 ? 0 : 1)
+    }
+
+    private static func proveKernel(_ proof: Proof) {
+        proof.group("memory") { try proveMemory(proof) }
+        proof.group("fences") { try proveFences(proof) }
+        proof.group("fences of foreign buffers") { try proveForeignFences(proof) }
+        proof.group("the loop") { try proveLoop(proof) }
     }
 }

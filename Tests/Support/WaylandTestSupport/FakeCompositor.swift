@@ -46,8 +46,13 @@ package final class FakeCompositor {
     package private(set) var bytes: [UInt8] = []
     /// The client is gone.
     package private(set) var isAtEnd = false
-    /// What the client did wrong: unknown object, opcode beyond the interface, wrong size.
+    /// What the client did wrong: unknown object, opcode beyond the interface, wrong size, a rule about
+    /// fences that is broken.
     package private(set) var complaints: [String] = []
+    /// Whether a broken rule about fences ends the connection, as it does with a real one.
+    package var keepsFenceRules = false
+    /// What commits carried of fences.
+    package private(set) var fenceRules = FenceRules()
     /// Called for each request, after the automatic answer.
     package var onRequest: ((Request) -> Void)?
 
@@ -226,6 +231,10 @@ package final class FakeCompositor {
         }
         register(request, method, version: object.version)
         requests.append(request)
+        if let breach = fenceRules.take(request), keepsFenceRules {
+            complaints.append("\(request.interface).\(request.name): \(breach.text)")
+            protocolError(breach.object, code: breach.code, breach.text)
+        }
         answer(request)
         onRequest?(request)
     }

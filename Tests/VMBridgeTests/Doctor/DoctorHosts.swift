@@ -410,7 +410,7 @@ enum DoctorHosts {
         Case("sources.socket.fence", .ok, "releases by drm-syncobj point", perfect),
         Case(
             "sources.socket.fence", .note, "explicit-synchronization", "render",
-            loss: "release fences by drm-syncobj", host { $0.devices.gpus[0].hasTimeline = false }),
+            host { $0.devices.gpus[0].hasTimeline = false }),
         Case(
             "sources.socket.fence", .ok, "own fences",
             compositor {

@@ -23,6 +23,8 @@ final class FakeSession {
     private(set) var feedbacks: [UInt32] = []
     /// Imports that were not answered yet.
     private(set) var imports: [UInt32] = []
+    /// Release objects of explicit synchronization that were not answered yet, in order.
+    private(set) var releases: [UInt32] = []
     /// wl_buffers committed, in order.
     private(set) var committed: [UInt32] = []
     /// Buffer attached to each surface and not committed yet.
@@ -42,7 +44,7 @@ final class FakeSession {
     init(
         _ globals: [(interface: String, version: UInt32)] = FakeSession.usual,
         isThere: Bool = true, limits: VMLimits = VMLimits(),
-        access: any BufferAccess = LinuxBufferAccess(),
+        access: any BufferAccess = LinuxBufferAccess(), policy: FencePolicy = .auto,
         answerLimit: UInt64 = CompositorMachine.answerLimit
     ) throws {
         self.globals = globals
@@ -50,7 +52,7 @@ final class FakeSession {
         made = try LiveSession("fake", limits: limits) { loop, logger in
             try WaylandPresenter(
                 vmName: "fake", loop: loop, logger: logger, fenceLimit: limits.fenceLimit,
-                access: access, answerLimit: answerLimit
+                access: access, policy: policy, answerLimit: answerLimit
             ) {
                 [unowned self] () throws(WaylandConnectError) in try self.connect()
             }
@@ -61,10 +63,14 @@ final class FakeSession {
     private func connect() throws(WaylandConnectError) -> WaylandConnection {
         guard isThere else { throw .unreachable(path: "nowhere", errno: 2) }
         let compositor = FakeCompositor(globals: globals)
+        compositor.keepsFenceRules = true
         compositor.onRequest = { [unowned self] in handle($0) }
         callbacks = []
         feedbacks = []
         imports = []
+        releases = []
+        // Another compositor's objects have the same numbers.
+        (attached, toplevels, surfaces, configured) = ([:], [:], [:], [])
         compositors.append(compositor)
         return try WaylandConnection.connect(to: compositor.takeClientEnd())
     }
@@ -79,6 +85,8 @@ final class FakeSession {
         case ("wl_surface", "frame"): callbacks.append(request.created)
         case ("wp_presentation", "feedback"): feedbacks.append(request.created)
         case ("zwp_linux_buffer_params_v1", "create"): imports.append(request.object)
+        case ("zwp_linux_surface_synchronization_v1", "get_release"):
+            releases.append(request.created)
         case ("wl_surface", "attach"):
             guard case .object(let buffer) = request.arguments[0] else { return }
             attached[request.object] = buffer
@@ -147,6 +155,17 @@ final class FakeSession {
     }
 
     func release(_ buffer: UInt32) { compositor.send(buffer, "release") }
+
+    /// Answers a release object of explicit synchronization, by its place; the descriptor is lent.
+    func answerRelease(_ place: Int = 0, fence: Int32? = nil) {
+        let object = releases.remove(at: place)
+        if let fence {
+            compositor.send(object, "fenced_release", .descriptor(fence))
+        } else {
+            compositor.send(object, "immediate_release")
+        }
+        compositor.retire(object)
+    }
 
     /// Answers the oldest import; the wl_buffer, if one was made.
     @discardableResult

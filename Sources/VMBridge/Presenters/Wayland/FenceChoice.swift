@@ -75,7 +75,9 @@ struct FenceChoice {
 /// Compositors that were seen to keep all other surfaces going while some wait for the fence of a
 /// timeline's point, each with its test. To all others a pending fence is passed on only on demand.
 enum PatientCompositors {
-    static let names: [(name: String, test: String)] = []
+    static let names: [(name: String, test: String)] = [
+        ("kwin_wayland", "Tests/vm/tests/kwin")
+    ]
 
     static func contains(_ compositor: CompositorIdentity?) -> Bool {
         guard let compositor else { return false }

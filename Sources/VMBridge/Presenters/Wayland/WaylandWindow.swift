@@ -385,10 +385,14 @@ final class WaylandWindow: HotEventTarget {
 
     // MARK: Events
 
+    /// Its end waits for the compositor to read: what it is told meanwhile is not for the window that
+    /// took its place.
+    private var isLeaving: Bool { pending.contains(.destroy) }
+
     override func wlCallbackDone(_ sender: WlCallback, callbackData: UInt32) {
         if sender == callback {
             callback = nil
-            books.tell(.frameCallback(id))
+            if !isLeaving { books.tell(.frameCallback(id)) }
         } else if sender == end {
             end = nil
             confirmEnd()
@@ -406,13 +410,16 @@ final class WaylandWindow: HotEventTarget {
     }
 
     override func xdgSurfaceConfigure(_ sender: XdgSurface, serial: UInt32) {
+        guard !isLeaving else { return }
         if configures.count == Self.longestMemory { configures.removeFirst() }
         configures.append(Configure(serial: serial, size: toldSize, states: toldStates))
         books.tell(
             .configured(id, ConfigureRecord(size: toldSize, states: toldStates), serial: serial))
     }
 
-    override func xdgToplevelClose(_ sender: XdgToplevel) { books.tell(.closeRequested(id)) }
+    override func xdgToplevelClose(_ sender: XdgToplevel) {
+        if !isLeaving { books.tell(.closeRequested(id)) }
+    }
 
     override func wpPresentationFeedbackPresented(
         _ sender: WpPresentationFeedback, tvSecHi: UInt32, tvSecLo: UInt32, tvNsec: UInt32,

@@ -143,10 +143,13 @@ final class ReleaseTimeline: EventHandler {
 
     func ready(_ registration: Registration, _ readiness: Readiness) {
         guard self.registration != nil else { return }
-        // Without one the point has signalled, or is not to be known better.
-        if isFenceExpected, let fence = try? timeline.fence(at: point) {
-            image.pointCame(fence)
-        } else {
+        guard isFenceExpected else { return image.pointCame(.none) }
+        if let fence = try? timeline.fence(at: point) { return image.pointCame(fence) }
+        // No descriptor is left for the fence: then it is told of when it has signalled.
+        isFenceExpected = false
+        do throws(KernelError) {
+            try timeline.notify(event.number, at: point, whenAvailable: false)
+        } catch {
             image.pointCame(.none)
         }
     }

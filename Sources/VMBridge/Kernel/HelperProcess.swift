@@ -1,0 +1,104 @@
+import CLinux
+import Descriptors
+import Glibc
+
+/// A child process that the loop never waits for: its end is something to watch, and ending it is a
+/// signal that cannot be ignored. It is killed with the value that stands for it.
+package final class HelperProcess {
+    /// The descriptor number that the child finds its socket at.
+    package static let socketNumber: Int32 = 3
+
+    private let process: pid_t
+    private let handle: OwnedDescriptor
+    private var isReaped = false
+
+    /// Starts a program with this process's environment. Its standard input and output go nowhere.
+    ///
+    /// - Parameters:
+    ///   - path: of the program's file.
+    ///   - arguments: without the program's name.
+    ///   - socket: lent; the child has a copy of it at ``socketNumber``, and no other descriptor of ours.
+    ///   - isSilent: its standard error goes nowhere, too.
+    package init(
+        path: String, arguments: [String], passing socket: Int32, isSilent: Bool = true
+    ) throws(KernelError) {
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        // The loop's blocked signals would be inherited.
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        var files = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&files)
+        defer { posix_spawn_file_actions_destroy(&files) }
+        // Everything of ours is close-on-exec, and dup2 takes that mark off the copy.
+        posix_spawn_file_actions_adddup2(&files, socket, Self.socketNumber)
+        posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
+        if isSilent {
+            posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
+        }
+        // UNSAFE: C strings that live until posix_spawn has copied them.
+        var vector: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) }
+        vector.append(nil)
+        defer { for text in vector { free(text) } }
+        var started: pid_t = 0
+        let code = posix_spawn(&started, path, &files, &attributes, vector, environ)
+        guard code == 0 else { throw KernelError("posix_spawn", code, subject: path) }
+        let opened = vmb_pidfd_open(started)
+        if opened < 0 {
+            Glibc.kill(started, SIGKILL)
+            waitpid(started, nil, WNOHANG)
+        }
+        process = started
+        handle = OwnedDescriptor(owning: try check(opened, "pidfd_open"))
+    }
+
+    /// Readable once the process has ended; lent to the loop.
+    package var watchable: Int32 { handle.number }
+
+    /// The process's number, for people.
+    package var number: Int32 { process }
+
+    /// Ends it. It is gone when ``watchable`` is readable, which a driver's call can delay.
+    package func kill() {
+        guard !isReaped else { return }
+        _ = vmb_pidfd_signal(handle.number, SIGKILL)
+    }
+
+    /// Takes the end of the process from the kernel; false while it runs. Never waits.
+    package func reap() -> Bool {
+        guard !isReaped else { return true }
+        isReaped = waitpid(process, nil, WNOHANG) != 0
+        return isReaped
+    }
+
+    deinit {
+        kill()
+        _ = reap()
+    }
+}
+
+/// What a helper does first: fewer rights, and an end when its parent ends.
+package enum HelperConduct {
+    /// - Parameter socket: the connection to the parent; everything above it is closed.
+    package static func begin(socket: Int32) {
+        _ = vmb_prctl(VMB_PR_SET_PDEATHSIG, UInt(SIGKILL), 0, 0, 0)
+        _ = vmb_prctl(VMB_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _ = vmb_no_core_files()
+        _ = vmb_close_from(UInt32(socket) + 1)
+    }
+
+    /// Waits until a descriptor is readable or its other end is gone. For helpers alone.
+    package static func waitUntilReadable(_ descriptor: Int32) {
+        var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        while poll(&state, 1, -1) < 0 && errno == EINTR {}
+    }
+
+    /// Gives up the rights of a DRM master, which whoever opens a card first is given.
+    package static func dropMaster(_ device: Int32) {
+        _ = vmb_ioctl(device, VMB_DRM_DROP_MASTER, nil)
+    }
+}
