@@ -50,6 +50,10 @@ struct ProduceCommand: ParsableCommand {
                 "No misbehaviour is called '\(misbehave)'; --misbehave list prints those there are."
             )
         }
+        if misbehave != nil, buffers.buffer.isHosts {
+            throw ValidationError(
+                "--misbehave makes buffers of its own: use another --buffer than host.")
+        }
         if output.json, output.verbose {
             throw ValidationError("--json prints one line alone: leave --verbose out.")
         }

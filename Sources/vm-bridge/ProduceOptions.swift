@@ -144,7 +144,7 @@ struct ProduceFrameOptions: ParsableArguments {
 struct ProduceBufferOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Memory: memfd (works everywhere), udmabuf (/dev/udmabuf), heap (/dev/dma_heap/system), vgem (module vgem), vmbtest (the tests' own module).",
+            "Memory: memfd (works everywhere), udmabuf (/dev/udmabuf), heap (/dev/dma_heap/system), vgem (module vgem), vmbtest (the tests' own module), host (the bridge is asked for it), host-contiguous (in one piece).",
             valueName: "kind"))
     var buffer = ProducerMemory.memfd
 
@@ -204,7 +204,7 @@ struct ProduceBufferOptions: ParsableArguments {
         let kinds = [fence] + (fencePattern?.kinds ?? [])
         if buffer == .memfd, kinds.contains(where: { $0.kind == .implicit }) {
             throw ValidationError(
-                "A memfd has no fences of its own: --fence implicit wants --buffer udmabuf, heap, vgem or vmbtest."
+                "A memfd has no fences of its own: --fence implicit wants --buffer udmabuf, heap, vgem, vmbtest or host."
             )
         }
     }

@@ -19,9 +19,8 @@ final class Bridge<P: Presenter> {
                 presenter: try makePresenter(source, syncDevice), loop: loop, probe: probe,
                 syncDevice: syncDevice, logger: logger)
             if let program = configuration.graphicsProgram {
-                var options = GraphicsWorkerOptions()
-                options.program = program
-                session.graphics = try GraphicsWorker(loop: loop, options: options)
+                session.graphics = try GraphicsWorker(
+                    loop: loop, options: GraphicsWorkerOptions(program: program))
             }
             sources.append(
                 try SocketSource(path: source.socketPath, session: session, reaper: reaper))

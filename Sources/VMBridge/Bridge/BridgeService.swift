@@ -39,12 +39,13 @@ public final class BridgeService {
                 })
         case .wayland(let display):
             capture = nil
+            let graphics = configuration.graphicsProgram.map(GraphicsWorkerOptions.init(program:))
             running = .wayland(
                 try Bridge(configuration, loop: loop, logger: logger) { source, syncDevice in
                     try WaylandPresenter(
                         display: display, vmName: source.vm, loop: loop, logger: logger,
                         fenceLimit: configuration.limits.fenceLimit, policy: source.fences,
-                        syncDevice: syncDevice)
+                        syncDevice: syncDevice, graphics: graphics)
                 })
         }
         hook = loop.addHook(AfterEachBatch(running))

@@ -119,6 +119,9 @@ package protocol Presenter: AnyObject {
     /// Takes the window away; `windowGone` follows.
     func destroyWindow(_ id: SurfaceID)
 
+    /// How a graphics worker of its own fares; nil when it needed none.
+    var graphicsStatus: GraphicsWorkerStatus? { get }
+
     /// Hands the gathered events over and forgets them.
     func takeEvents(_ body: (PresenterEvent) -> Void)
     /// Sends what was gathered; called after each batch of events.
@@ -140,8 +143,9 @@ extension Presenter {
     package func releasePath(of buffer: BufferID) -> String { "by message" }
 }
 
-/// A consumer that prefers nothing for a surface and has no device of its own.
+/// A consumer that prefers nothing for a surface and has no device and no worker of its own.
 extension Presenter {
     package func formats(for surface: SurfaceID) -> [ImportableFormat]? { nil }
     package var device: String? { nil }
+    package var graphicsStatus: GraphicsWorkerStatus? { nil }
 }

@@ -13,13 +13,15 @@ protocol ProducerObserver: AnyObject {
 /// The reference producer of source-v1: connects, greets, creates windows and buffers, sends frames at
 /// a steady rate and listens to what becomes of them. What a guest's driver does, and no more.
 ///
-/// Everything happens on the loop that it is given. Its life: connecting → greeting → running →
-/// settling (all frames are sent) → leaving (the windows are destroyed) → ended.
+/// Everything happens on the loop that it is given. Its life: connecting → greeting → (allocating, when the
+/// bridge makes the buffers →) running → settling (all frames are sent) → leaving (the windows are destroyed) →
+/// ended.
 package final class Producer: ProducerConnectionDelegate {
     private enum Phase {
         case idle
         case connecting
         case greeting
+        case allocating
         case running
         case settling
         case leaving
@@ -53,6 +55,8 @@ package final class Producer: ProducerConnectionDelegate {
     /// How long the bridge may take to greet, to settle the last frames and to give buffers back.
     private static let answerLimit: UInt64 = 3_000_000_000
     private static let retry: UInt64 = 50_000_000
+    /// How long the bridge may take to make the buffers: its helper has to start and to ask drivers.
+    private static let allocationLimit: UInt64 = 30_000_000_000
 
     /// A producer that does nothing yet.
     ///
@@ -159,10 +163,44 @@ package final class Producer: ProducerConnectionDelegate {
             metadata.title = surface.title
             metadata.appID = options.appID
             connection.send(.surfaceCreate(surface.key, .toplevel, isGraphics: true, metadata))
-            for buffer in surface.buffers {
-                connection.send(.bufferCreate(buffer.key, buffer.layout), buffer.share())
-            }
+            for buffer in surface.buffers { introduce(buffer, connection) }
         }
+        phase = .allocating
+        arm(patience, after: Self.allocationLimit)
+        beginFrames()
+    }
+
+    private func introduce(_ buffer: ProducerBuffer, _ connection: ProducerConnection) {
+        guard options.memory.isHosts else {
+            return connection.send(.bufferCreate(buffer.key, buffer.layout), buffer.share())
+        }
+        let wish = BufferWish(
+            size: buffer.layout.size, format: buffer.layout.format,
+            isContiguous: options.memory == .hostContiguous)
+        connection.send(.bufferAllocate(buffer.key, wish))
+    }
+
+    /// Memory that the bridge made.
+    private func allocated(
+        _ key: BufferKey, _ layout: BufferLayout, by allocator: UInt32,
+        _ descriptor: consuming OwnedDescriptor
+    ) {
+        guard let buffer = surfaces.lazy.flatMap(\.buffers).first(where: { $0.key == key }) else {
+            return complain("buffer \(key) allocated, which nobody asked for")
+        }
+        do throws(ProducerFailure) {
+            try buffer.take(layout, descriptor)
+        } catch { return finish(.deviceMissing(error.sentence)) }
+        let maker = MemoryAllocator(rawValue: allocator)?.word ?? "allocator \(allocator)"
+        tell("buffer \(key): made by the bridge, \(maker), stride \(layout.planes[0].stride)")
+    }
+
+    /// The first frames, once every buffer has its memory.
+    private func beginFrames() {
+        guard phase == .allocating,
+            surfaces.allSatisfy({ $0.isGone || $0.buffers.allSatisfy(\.hasMemory) })
+        else { return }
+        disarm(patience)
         phase = .running
         nextTick = loop.now()
         tick(nextTick)
@@ -176,7 +214,7 @@ package final class Producer: ProducerConnectionDelegate {
         case .running: tick(now)
         // The time to linger is over.
         case .settling: leave()
-        case .idle, .greeting, .leaving, .ended: break
+        case .idle, .greeting, .allocating, .leaving, .ended: break
         }
         connection?.flush()
     }
@@ -277,7 +315,8 @@ package final class Producer: ProducerConnectionDelegate {
         case .released(let buffer, let surface, let sequence, let outcome),
             .releasedWithFence(let buffer, let surface, let sequence, let outcome):
             released(buffer, surface, sequence, outcome, descriptor)
-        case .allocated: break
+        case .allocated(let key, let layout, let allocator):
+            allocated(key, layout, by: allocator, descriptor)
         case .configure(let key, let configure): configured(key, configure)
         case .close(let key):
             tell("surface \(key): close")
@@ -385,7 +424,7 @@ package final class Producer: ProducerConnectionDelegate {
         switch refused.type {
         case RecordType.frame: settled(SurfaceKey(refused.object), refused.sequence)
         case RecordType.surfaceCreate: find(SurfaceKey(refused.object))?.isGone = true
-        case RecordType.bufferCreate:
+        case RecordType.bufferCreate, RecordType.bufferAllocate:
             for surface in surfaces {
                 surface.buffers.removeAll { $0.key.value == refused.object }
                 if surface.buffers.isEmpty { surface.isGone = true }
@@ -393,7 +432,9 @@ package final class Producer: ProducerConnectionDelegate {
         default: break
         }
         let isHopeless = surfaces.allSatisfy { $0.isGone }
-        if isHopeless, phase == .running || phase == .settling { finish(.refused(refusal)) }
+        if isHopeless, [.allocating, .running, .settling].contains(phase) {
+            finish(.refused(refusal))
+        }
     }
 
     func connectionIsWritable() { observer?.producerIsWritable() }
@@ -429,6 +470,7 @@ package final class Producer: ProducerConnectionDelegate {
     /// Looks whether what the present phase waits for has come.
     private func goOn() {
         switch phase {
+        case .allocating: beginFrames()
         case .settling:
             guard surfaces.allSatisfy({ $0.isGone || $0.isLastSettled }) else { return }
             lingerOrLeave()
@@ -453,6 +495,7 @@ package final class Producer: ProducerConnectionDelegate {
     private func patienceEnded() {
         switch phase {
         case .greeting: finish(.disconnected("the bridge did not answer the greeting"))
+        case .allocating: finish(.disconnected("the bridge did not make the buffers in time"))
         case .settling: lingerOrLeave()
         case .leaving:
             complain("the bridge did not give every buffer back")
@@ -465,7 +508,7 @@ package final class Producer: ProducerConnectionDelegate {
     /// Destroys the windows and ends once every buffer is given back; at once when asked again.
     package func stop() {
         switch phase {
-        case .running, .settling:
+        case .allocating, .running, .settling:
             leave()
             connection?.flush()
         case .idle, .connecting, .greeting, .leaving: finish(.done)
@@ -488,7 +531,9 @@ package final class Producer: ProducerConnectionDelegate {
     private func destroy(_ surface: ProducerSurface) {
         surface.isGone = true
         connection?.send(.surfaceDestroy(surface.key))
-        if surfaces.allSatisfy(\.isGone), phase == .running || phase == .settling { leave() }
+        if surfaces.allSatisfy(\.isGone), [.allocating, .running, .settling].contains(phase) {
+            leave()
+        }
     }
 
     private func finish(_ end: ProducerEnd) {

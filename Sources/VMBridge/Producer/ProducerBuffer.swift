@@ -1,13 +1,13 @@
 import Descriptors
 import VMBridgeCore
 
-/// One buffer of the reference producer: memory that the bridge gets a descriptor of, mapped here for
-/// drawing, and the frames that still use it.
+/// One buffer of the reference producer: memory that the bridge gets a descriptor of, or that it makes,
+/// mapped here for drawing, and the frames that still use it.
 final class ProducerBuffer {
     /// Its name on the wire.
     let key: BufferKey
     /// How its pixels lie in memory.
-    let layout: BufferLayout
+    private(set) var layout: BufferLayout
     /// Uses that have not been released: frames that were sent with it.
     private(set) var uses: [(surface: SurfaceKey, sequence: FrameSequence)] = []
     /// The frame that its pixels show.
@@ -18,10 +18,11 @@ final class ProducerBuffer {
     private(set) var isFenced = false
     /// That fence never ends.
     private(set) var isStuck = false
-    private let descriptor: OwnedDescriptor
-    private var memory: MappedMemory
+    private var descriptor = OwnedDescriptor.none
+    /// None until the bridge has made it, when it does.
+    private var memory: MappedMemory?
 
-    /// Makes memory for a picture.
+    /// Makes memory for a picture; what the bridge makes comes by ``take(_:_:)``.
     init(
         _ key: BufferKey, size: Size, format: PixelFormat, memory kind: ProducerMemory,
         device: ProducerDevice
@@ -38,7 +39,34 @@ final class ProducerBuffer {
             planes: planes.map {
                 PlaneLayout(descriptor: 0, offset: UInt32($0.offset), stride: UInt32($0.stride))
             })
-        let descriptor = try device.allocate(kind, bytes: bytes, rowBytes: planes[0].stride)
+        guard !kind.isHosts else { return }
+        try map(try device.allocate(kind, bytes: bytes, rowBytes: planes[0].stride), bytes)
+    }
+
+    /// Whether there is memory to draw into.
+    var hasMemory: Bool { descriptor.isValid }
+
+    /// Takes memory that the bridge has made.
+    ///
+    /// - Parameter layout: as the bridge says; linear, and all planes in the one descriptor.
+    func take(
+        _ layout: BufferLayout, _ descriptor: consuming OwnedDescriptor
+    ) throws(ProducerFailure) {
+        guard !hasMemory, layout.size == self.layout.size, layout.format == self.layout.format,
+            layout.modifier == .linear, layout.planes.count == self.layout.planes.count,
+            layout.planes.allSatisfy({ $0.descriptor == 0 })
+        else { throw ProducerFailure("the bridge made memory that was not asked for: \(layout)") }
+        let end = layout.planes.indices.map {
+            Int(layout.planes[$0].offset)
+                + Int(layout.planes[$0].stride) * layout.rows(ofPlane: $0)
+        }.max()
+        try map(descriptor, end ?? 0)
+        self.layout = layout
+    }
+
+    private func map(
+        _ descriptor: consuming OwnedDescriptor, _ bytes: Int
+    ) throws(ProducerFailure) {
         do throws(KernelError) {
             memory = try MappedMemory(descriptor.number, count: bytes, access: .readWrite)
         } catch { throw ProducerFailure("a buffer cannot be mapped for drawing: \(error)") }
@@ -50,7 +78,9 @@ final class ProducerBuffer {
 
     /// Whether it may be drawn again: given back, the fences of its releases signalled, and no fence of our own
     /// pending on the memory, for which the kernel would make us wait.
-    var isFree: Bool { uses.isEmpty && releaseFences == 0 && (!isFenced || isStuck) }
+    var isFree: Bool {
+        hasMemory && uses.isEmpty && releaseFences == 0 && (!isFenced || isStuck)
+    }
 
     /// A descriptor of it to give away.
     func share() -> OwnedDescriptor { descriptor.duplicate() }
@@ -100,7 +130,7 @@ final class ProducerBuffer {
     func draw(_ frame: UInt32, _ painter: ProducerPainter) throws(ProducerFailure) {
         try synchronize(.begin(.write))
         do throws(PictureError) {
-            try memory.withPlanes(
+            try memory?.withPlanes(
                 layout.planes.map { (offset: Int($0.offset), stride: Int($0.stride)) }
             ) { (planes) throws(PictureError) -> Void in
                 try painter.draw(frame, over: shownFrame, into: planes)

@@ -193,7 +193,7 @@ final class ProducerConnection {
                 if let record = try BridgeDecoder.decode(
                     header, in: input.span.extracting(0..<count))
                 {
-                    // No record from the bridge has more than one.
+                    // Of memory that the bridge makes the first holds all planes, or it is of no use here.
                     let descriptor =
                         header.descriptorCount == 0
                         ? nil : received.take(header.firstDescriptor)

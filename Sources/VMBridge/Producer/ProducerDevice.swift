@@ -96,6 +96,8 @@ final class ProducerDevice {
                 let buffer = try module.device.card.create(width: width, height: rows)
                 defer { try? module.device.card.close(handle: buffer.handle) }
                 return try module.device.card.export(handle: buffer.handle)
+            case .host, .hostContiguous:
+                throw KernelError("allocate", EINVAL, advice: "the bridge alone makes such memory")
             }
         } catch {
             throw ProducerFailure(

@@ -12,6 +12,13 @@ package enum ProducerMemory: String, CaseIterable, Sendable {
     case vgem
     /// A dma-buf of the tests' own device (module vmbtest, Tests/vm/modules).
     case vmbtest
+    /// A dma-buf that the bridge is asked for (source-v1 §5.2, BUFFER_ALLOCATE).
+    case host
+    /// The same in one piece of memory.
+    case hostContiguous = "host-contiguous"
+
+    /// Whether the bridge makes it.
+    package var isHosts: Bool { self == .host || self == .hostContiguous }
 
     /// What it is called on the wire.
     package var kind: MemoryKind { self == .memfd ? .memfd : .dmaBuf }

@@ -25,6 +25,9 @@ package struct GraphicsWorkerOptions: Sendable {
     package var idleLimit: UInt64 = 30_000_000_000
 
     package init() {}
+
+    /// The usual times with another program.
+    package init(program: String) { self.program = program }
 }
 
 /// How a graphics worker fares.
@@ -149,9 +152,13 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
 
     /// Asks for an output of a source, with its picture in it; blits to it follow by ``blit(_:)``.
     ///
-    /// - Parameter memory: the source, validated; held until the answer.
-    package func open(_ memory: BufferMemory) -> GraphicsRequest {
-        enqueue(.open(memory.layout), memory: memory)
+    /// - Parameters:
+    ///   - memory: the source, validated; held until the answer.
+    ///   - asStored: rows stay in their order; else the output is the right way up.
+    package func open(_ memory: BufferMemory, asStored: Bool = false) -> GraphicsRequest {
+        var layout = memory.layout
+        if asStored { layout.isBottomUp = false }
+        return enqueue(.open(layout), memory: memory)
     }
 
     /// Asks for the source's picture as it is now.

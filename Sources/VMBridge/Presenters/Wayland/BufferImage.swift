@@ -46,6 +46,8 @@ final class BufferImage: HotEventTarget {
     var refusal: Refusal?
     /// Our memory behind it, when the guest's buffer is copied.
     private(set) var own: OwnPixels?
+    /// What the guest's buffer is drawn into, when it is blitted.
+    var target: BlitTarget?
     /// How the commit that it is in will be released.
     var release = Release.message
     /// The pending acquire fence of the use that has it.
@@ -61,8 +63,11 @@ final class BufferImage: HotEventTarget {
     /// Whether linux-dmabuf owes nothing for it.
     var isAnswered: Bool { params == nil }
 
+    /// Whether it shows pixels that were brought into other memory.
+    var isCopy: Bool { own != nil || target != nil }
+
     /// Whether fences can go with it: an imported dma-buf.
-    var carriesFences: Bool { own == nil && buffer?.layout.memory == .dmaBuf && wlBuffer != nil }
+    var carriesFences: Bool { !isCopy && buffer?.layout.memory == .dmaBuf && wlBuffer != nil }
 
     /// Takes the object that wl_shm has made at once.
     func took(_ made: WlBuffer) {
@@ -75,6 +80,28 @@ final class BufferImage: HotEventTarget {
     func took(_ made: WlBuffer, over own: OwnPixels) {
         self.own = own
         took(made)
+    }
+
+    /// Takes the object that wl_shm has made over an output of the graphics worker, in place of a former one.
+    ///
+    /// - Parameter isReserved: the use that has it goes on with it, and is told nothing.
+    func took(_ made: WlBuffer, isReserved: Bool) {
+        if let wlBuffer {
+            wlBuffer.setTarget(nil)
+            books.later(.destroyBuffer(wlBuffer))
+        }
+        guard isReserved else { return took(made) }
+        made.setTarget(self)
+        wlBuffer = made
+        state = .reserved
+    }
+
+    /// A commit that was never sent is passed over: its use ends.
+    func withdraw() {
+        guard let ended = use else { return }
+        letGo()
+        books.images.remove(ended.slot)
+        books.tell(.released(ended))
     }
 
     /// Is to be sent again, in another way.
@@ -178,6 +205,8 @@ final class BufferImage: HotEventTarget {
         }
         wlBuffer = nil
         own = nil
+        books.blits?.dropPair(of: self)
+        target = nil
         window = nil
         acquireFence = .none
         if let timeline {

@@ -3,7 +3,7 @@ import Logging
 import VMBridgeCore
 import Wayland
 
-/// The last way to show a dma-buf: what changed is copied, at the commit, into memory of ours that the
+/// The last but one way to show a dma-buf: what changed is copied, at the commit, into memory of ours that the
 /// compositor knows as a wl_shm pool.
 ///
 /// Acquire fences have signalled by then. Implicit fences of the dma-buf may still be pending, and the
@@ -12,7 +12,7 @@ import Wayland
 final class CopyPath {
     /// Our copies of a VM's buffers take at most so many times what the buffers themselves take: an
     /// image for each use, four bytes for a pixel of one and a half.
-    private static let mostTimes: UInt64 = 4
+    static let mostTimes: UInt64 = 4
 
     /// A commit whose dma-buf is busy.
     fileprivate final class Wait: EventHandler, TimerHandler {
@@ -39,18 +39,22 @@ final class CopyPath {
     private let loop: EventLoop
     private let logger: Logger
     private let access: any BufferAccess
+    private let blits: BlitPath
     private let limit: UInt64
     private var waits: [Wait] = []
 
-    /// - Parameter limit: how long a dma-buf may stay busy, nanoseconds.
+    /// - Parameters:
+    ///   - blits: takes what cannot be copied.
+    ///   - limit: how long a dma-buf may stay busy, nanoseconds.
     init(
         _ books: PresenterBooks, _ loop: EventLoop, _ logger: Logger, _ access: any BufferAccess,
-        limit: UInt64
+        _ blits: BlitPath, limit: UInt64
     ) {
         self.books = books
         self.loop = loop
         self.logger = logger
         self.access = access
+        self.blits = blits
         self.limit = limit
     }
 
@@ -59,7 +63,7 @@ final class CopyPath {
 
     // MARK: Import
 
-    /// Gives an image memory of ours, or refuses the buffer with both reasons.
+    /// Gives an image memory of ours, leaves it to blits, or refuses the buffer with all reasons.
     ///
     /// - Parameter why: what is wrong with importing, a sentence.
     /// - Returns: false when there is no descriptor left for it.
@@ -67,6 +71,12 @@ final class CopyPath {
         _ image: BufferImage, _ buffer: WaylandBuffer, _ globals: WaylandGlobals,
         because why: String
     ) -> Bool {
+        guard buffer.blit == nil else {
+            let hasAlpha = PixelFormatInfo.of(buffer.layout.format)?.hasAlpha == true
+            let format = globals.catalog.shmFormat(hasAlpha ? .argb8888 : .xrgb8888)
+            blits.importImage(image, buffer, globals.shm, format)
+            return true
+        }
         do throws(Refusal) {
             let plan = try plan(buffer, globals.catalog)
             guard books.copyBytes + UInt64(plan.bytes) <= Self.mostTimes * books.bufferBytes else {
@@ -76,7 +86,8 @@ final class CopyPath {
             }
             return share(image, plan, globals.shm, buffer)
         } catch {
-            buffer.refuse(image, Self.refusal(why, error.sentence))
+            blits.choose(
+                image, buffer, because: error.sentence, Self.refusal(why, error.sentence))
             return true
         }
     }
@@ -89,6 +100,7 @@ final class CopyPath {
         _ buffer: WaylandBuffer, _ catalog: FormatCatalog
     ) throws(Refusal) -> CopyPlan {
         if let copy = buffer.copy { return copy.plan }
+        guard !blits.isForced else { throw Refusal(.importFailed, "a test wants it blitted") }
         let plan = try CopyPlan(buffer.layout, catalog)
         do throws(KernelError) {
             buffer.copy = (plan, try GuestPixels(buffer.memory))
@@ -153,10 +165,17 @@ final class CopyPath {
 
     /// The descriptor of a plane that is still written into.
     private func busy(_ image: BufferImage) -> Int32? {
-        image.buffer?.copy?.guest.descriptors.first { access.isBusy($0) }
+        if let copy = image.buffer?.copy {
+            return copy.guest.descriptors.first { access.isBusy($0) }
+        }
+        return image.buffer?.memory.descriptorNumbers.first { access.isBusy($0) }
     }
 
     private func read(_ image: BufferImage, _ frame: Frame, _ window: WaylandWindow) -> Bool {
+        if image.target != nil {
+            blits.begin(image, frame, window)
+            return false
+        }
         guard let guest = image.buffer?.copy?.guest, let own = image.own,
             let history = window.history
         else { return false }
@@ -228,15 +247,18 @@ final class CopyPath {
     /// Nobody waits for that use any longer.
     func cancel(_ use: UseID) {
         for wait in waits where wait.frame.use == use { end(wait) }
+        blits.cancel(use)
     }
 
     /// The window is taken away.
     func cancel(_ window: WaylandWindow) {
         for wait in waits where wait.window === window { end(wait) }
+        blits.cancel(window)
     }
 
     /// The compositor is gone; what waited is committed anew when it returns.
     func cancelAll() {
         for wait in waits { end(wait) }
+        blits.cancelAll()
     }
 }

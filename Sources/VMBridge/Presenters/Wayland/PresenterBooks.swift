@@ -49,12 +49,16 @@ final class PresenterBooks {
 
     /// What the log was told already, whatever compositor comes next.
     var hasToldOfCopying = false
+    var hasToldOfBlits = false
     var hasToldOfMissingViewporter = false
 
     /// Bytes of the guest's buffers, which the session's ledger bounds.
     var bufferBytes: UInt64 = 0
     /// Bytes of our own memory that copies of them take.
     var copyBytes: UInt64 = 0
+
+    /// Blits, whose images end their pairs.
+    weak var blits: BlitPath?
 
     /// The device that the compositor draws with; nil when it has told none.
     var device: HostDevice?

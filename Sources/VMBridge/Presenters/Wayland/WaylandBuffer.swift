@@ -22,6 +22,8 @@ final class WaylandBuffer {
     private(set) var importFailure: ImportFailure?
     /// How it is copied, once it is.
     var copy: (plan: CopyPlan, guest: GuestPixels)?
+    /// Why it can only be blitted, half a sentence, and the answer when that fails too; nil when it is not.
+    var blit: (why: String, refusal: Refusal)?
     /// Over the memfd, for all its images.
     private var pool: WlShmPool?
     /// No pixel of it is translucent.
@@ -35,6 +37,9 @@ final class WaylandBuffer {
     }
 
     var layout: BufferLayout { memory.layout }
+
+    /// Whether its pixels are brought into other memory.
+    var isCopied: Bool { copy != nil || blit != nil }
 
     /// Descriptors that one import passes.
     var descriptorsPerImport: Int {
@@ -116,6 +121,7 @@ final class WaylandBuffer {
         whyNotImported = nil
         importFailure = nil
         copy = nil
+        blit = nil
         hasBeenImported = false
     }
 

@@ -24,6 +24,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     private var machine = CompositorMachine()
     private let books: PresenterBooks
     private let copies: CopyPath
+    private let blits: BlitPath
     private let fences: FencePath
     private var connection: WaylandConnection?
     private var registry: WaylandRegistry?
@@ -53,16 +54,19 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     ///   - loop: on which everything happens.
     ///   - logger: for what cannot be told to the session.
     ///   - fenceLimit: how long a dma-buf may stay busy that is to be copied, nanoseconds.
+    ///   - graphics: of the worker that blits what can be neither imported nor copied; nil for none.
+    ///   - blitsAlways: blits every dma-buf, for tests of just that.
     /// - Throws: when no compositor can ever be found that way. One that is merely not there yet is
     ///   waited for.
     package convenience init(
         display: String?, vmName: String, loop: EventLoop, logger: Logger,
         fenceLimit: UInt64 = VMLimits().fenceLimit, policy: FencePolicy = .auto,
-        syncDevice: SyncDevice? = nil
+        syncDevice: SyncDevice? = nil, graphics: GraphicsWorkerOptions? = nil,
+        blitsAlways: Bool = false
     ) throws(WaylandConnectError) {
         try self.init(
             vmName: vmName, loop: loop, logger: logger, fenceLimit: fenceLimit, policy: policy,
-            syncDevice: syncDevice
+            syncDevice: syncDevice, graphics: graphics, blitsAlways: blitsAlways
         ) { () throws(WaylandConnectError) in try WaylandConnection.connect(name: display) }
     }
 
@@ -71,12 +75,16 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         vmName: String, loop: EventLoop, logger: Logger,
         fenceLimit: UInt64 = VMLimits().fenceLimit, access: any BufferAccess = LinuxBufferAccess(),
         policy: FencePolicy = .auto, syncDevice: SyncDevice? = nil,
+        graphics: GraphicsWorkerOptions? = nil,
+        launcher: any GraphicsWorkerLauncher = ProgramLauncher(), blitsAlways: Bool = false,
         answerLimit: UInt64 = CompositorMachine.answerLimit,
         open: @escaping () throws(WaylandConnectError) -> WaylandConnection
     ) throws(WaylandConnectError) {
         self.open = open
         books = PresenterBooks(vmName: vmName)
-        copies = CopyPath(books, loop, logger, access, limit: fenceLimit)
+        blits = BlitPath(books, loop, logger, graphics, launcher, isForced: blitsAlways)
+        books.blits = blits
+        copies = CopyPath(books, loop, logger, access, blits, limit: fenceLimit)
         fences = FencePath(policy, syncDevice, books, loop, logger)
         self.answerLimit = answerLimit
         self.vmName = vmName
@@ -268,6 +276,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         hook = nil
         copies.cancelAll()
         buffers.removeAll()
+        blits.shutDown()
         books.forgetEvents()
     }
 
@@ -282,7 +291,12 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     package var isReady: Bool { machine.phase == .ready }
     package var name: String { "the compositor" }
 
-    package func takeEvents(_ body: (PresenterEvent) -> Void) { books.take(body) }
+    package var graphicsStatus: GraphicsWorkerStatus? { blits.status }
+
+    package func takeEvents(_ body: (PresenterEvent) -> Void) {
+        blits.settle()
+        books.take(body)
+    }
 
     package func flush() {
         drain()
@@ -374,7 +388,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
 
     package func releasePath(of buffer: BufferID) -> String {
         guard let buffer = buffers[buffer.slot], buffer.layout.memory == .dmaBuf,
-            buffer.copy == nil
+            !buffer.isCopied
         else { return "wl_buffer.release" }
         return fences.words
     }
@@ -384,6 +398,10 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         if let refusal = buffer.refusal { return "none: \(refusal.sentence)" }
         if let copy = buffer.copy {
             return copy.plan.path + (buffer.importFailure.map { ": \($0.clause)" } ?? "")
+        }
+        if let blit = buffer.blit {
+            let failure = buffer.importFailure.map { "\($0.clause); " } ?? ""
+            return "blitted by EGL into wl_shm memory: \(failure)\(blit.why)"
         }
         return switch buffer.layout.memory {
         case .memfd: "wl_shm pool over the guest's memfd (no copy of ours)"
@@ -408,6 +426,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         case .dmaBuf:
             if buffer.whyNotImported == nil {
                 buffer.whyNotImported = Self.obstacle(layout, globals)
+                if blits.isForced { buffer.whyNotImported = "It is not to be imported." }
             }
             if let why = buffer.whyNotImported {
                 if !copies.importCopy(image, buffer, globals, because: why) {
@@ -466,7 +485,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
             return
         }
         window.history?.commit(frame.damage)
-        if image.own != nil, !copies.update(image, for: frame, window) { return }
+        if image.isCopy, !copies.update(image, for: frame, window) { return }
         window.wantCommit(frame, image)
         submit(window)
     }
@@ -591,6 +610,6 @@ extension WaylandPresenter: EventHandler, TimerHandler, LoopHook {
     package func loopWillWait() -> Bool {
         if let connection, !isBlocked, connection.pendingBytes > 0 || books.waiting > 0 { flush() }
         endIfFailed()
-        return books.hasEvents
+        return books.hasEvents || blits.hasEvents
     }
 }
