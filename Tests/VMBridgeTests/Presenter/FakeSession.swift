@@ -45,14 +45,17 @@ final class FakeSession {
         _ globals: [(interface: String, version: UInt32)] = FakeSession.usual,
         isThere: Bool = true, limits: VMLimits = VMLimits(),
         access: any BufferAccess = LinuxBufferAccess(), policy: FencePolicy = .auto,
-        answerLimit: UInt64 = CompositorMachine.answerLimit
+        answerLimit: UInt64 = CompositorMachine.answerLimit,
+        graphics: GraphicsWorkerOptions? = nil,
+        launcher: any GraphicsWorkerLauncher = ProgramLauncher(), loop: EventLoop? = nil
     ) throws {
         self.globals = globals
         self.isThere = isThere
-        made = try LiveSession("fake", limits: limits) { loop, logger in
+        made = try LiveSession("fake", limits: limits, loop: loop) { loop, logger in
             try WaylandPresenter(
                 vmName: "fake", loop: loop, logger: logger, fenceLimit: limits.fenceLimit,
-                access: access, policy: policy, answerLimit: answerLimit
+                access: access, policy: policy, graphics: graphics, launcher: launcher,
+                answerLimit: answerLimit
             ) {
                 [unowned self] () throws(WaylandConnectError) in try self.connect()
             }
