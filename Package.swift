@@ -60,8 +60,10 @@ let package = Package(
         // What runs in the test machine beside the program (Tests/vm): not part of the product.
         .executableTarget(
             name: "KernelProof",
-            dependencies: ["VMBridge", "VMBridgeCore", "Descriptors", "CLinux"],
-            path: "Tests/Support/KernelProof", swiftSettings: strict),
+            dependencies: [
+                "VMBridge", "VMBridgeCore", "Descriptors", "CLinux",
+                .product(name: "Logging", package: "swift-log"),
+            ], path: "Tests/Support/KernelProof", swiftSettings: strict),
         .executableTarget(
             name: "PictureCheck", dependencies: ["VMBridge"], path: "Tests/Support/PictureCheck",
             swiftSettings: strict),

@@ -43,7 +43,8 @@ final class Bridge<P: Presenter> {
                 trouble: source.session.presenter.trouble,
                 device: source.session.presenter.device, buffers: holdings.buffers,
                 bytes: holdings.bytes, uses: holdings.uses, refusals: source.session.refusals,
-                surfaces: source.session.status)
+                surfaces: source.session.status, allocator: source.session.graphics?.status,
+                blitter: source.session.presenter.graphicsStatus)
         }
     }
 

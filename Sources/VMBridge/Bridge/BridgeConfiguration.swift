@@ -68,9 +68,11 @@ public struct BridgeConfiguration: Sendable {
     public var presentation: Presentation
     /// What each VM may take.
     public var limits = VMLimits()
-    /// The `vm-bridge` program's file, started as `graphics-worker` when a producer asks for memory; nil: no
-    /// memory is made.
+    /// The `vm-bridge` program's file, started as `graphics-worker` when a producer asks for memory or a
+    /// buffer must be blitted; nil: neither is done.
     public var graphicsProgram: String?
+    /// Blits every dma-buf by a worker of these options, whatever else could show it: for tests of just that.
+    package var blitsAlways: GraphicsWorkerOptions?
 
     /// A bridge for some VMs.
     public init(sources: [SourceSpecification], presentation: Presentation) {
@@ -103,4 +105,8 @@ public struct VMStatus: Sendable {
     public var refusals: [RefusalReason: UInt64]
     /// Its surfaces, those that are gone first.
     public var surfaces: [SurfaceStatus]
+    /// The graphics worker that makes buffers for its producer; nil without one.
+    package var allocator: GraphicsWorkerStatus?
+    /// The one that draws what can be neither imported nor copied; nil when it was never needed.
+    package var blitter: GraphicsWorkerStatus?
 }

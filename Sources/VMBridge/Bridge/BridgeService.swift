@@ -27,6 +27,7 @@ public final class BridgeService {
         try loop.watchSignals([SIGINT, SIGTERM, SIGUSR1], signals)
         // Peers hang up whenever they like; a write to them must not end us.
         signal(SIGPIPE, SIG_IGN)
+        let graphics = configuration.graphicsProgram.map(GraphicsWorkerOptions.init(program:))
         switch configuration.presentation {
         case .headless(let options):
             let capture = try options.captureDirectory.map(HeadlessCapture.init(directory:))
@@ -35,17 +36,18 @@ public final class BridgeService {
                 try Bridge(configuration, loop: loop, logger: logger) { source, _ in
                     HeadlessPresenter(
                         vmName: source.vm, options: options, capture: capture, loop: loop,
-                        logger: logger)
+                        logger: logger, graphics: graphics)
                 })
         case .wayland(let display):
             capture = nil
-            let graphics = configuration.graphicsProgram.map(GraphicsWorkerOptions.init(program:))
             running = .wayland(
                 try Bridge(configuration, loop: loop, logger: logger) { source, syncDevice in
                     try WaylandPresenter(
                         display: display, vmName: source.vm, loop: loop, logger: logger,
                         fenceLimit: configuration.limits.fenceLimit, policy: source.fences,
-                        syncDevice: syncDevice, graphics: graphics)
+                        syncDevice: syncDevice,
+                        graphics: configuration.blitsAlways ?? graphics,
+                        blitsAlways: configuration.blitsAlways != nil)
                 })
         }
         hook = loop.addHook(AfterEachBatch(running))

@@ -76,7 +76,22 @@ package enum StatusReport {
             refusals.add(reason.word, count)
         }
         object.add("refusals", refusals)
+        if let allocator = vm.allocator { object.add("allocator", self.object(allocator)) }
+        if let blitter = vm.blitter { object.add("blitter", self.object(blitter)) }
         object.add("surfaces", vm.surfaces.map(self.object))
+        return object
+    }
+
+    /// A graphics worker.
+    private static func object(_ worker: GraphicsWorkerStatus) -> JSONObject {
+        var object = JSONObject()
+        object.add("running", worker.isRunning)
+        object.add("starts", UInt64(worker.starts))
+        object.add("fulfilled", UInt64(worker.fulfilled))
+        object.add("refused", UInt64(worker.refused))
+        object.add("crashes", UInt64(worker.crashes))
+        object.add("timeouts", UInt64(worker.timeouts))
+        object.add("malformed", UInt64(worker.malformed))
         return object
     }
 

@@ -12,23 +12,29 @@ final class Driver {
     /// - Parameter node: of the device that the worker is to use; nil for none.
     init(_ node: String?, blitLimit: UInt64 = 60_000_000_000) throws {
         loop = try EventLoop()
-        var options = GraphicsWorkerOptions()
-        options.program = "/share/bin/vm-bridge"
+        var options = Self.options
         if let node {
             var facts = stat()
             guard stat(node, &facts) == 0 else { throw KernelError("stat", errno, subject: node) }
             options.device = UInt64(facts.st_rdev)
         }
-        // Opening a driver means reading, linking and compiling by an emulated processor here.
-        options.startLimit = 60_000_000_000
-        options.allocationLimit = 60_000_000_000
-        options.openLimit = 60_000_000_000
         options.blitLimit = blitLimit
         options.startsPerMinute = 4
         worker = try GraphicsWorker(loop: loop, options: options)
     }
 
     deinit { worker.shutDown() }
+
+    /// The program as it is here, and more time than usual: opening a driver means reading, linking and
+    /// compiling by an emulated processor.
+    static var options: GraphicsWorkerOptions {
+        var options = GraphicsWorkerOptions(program: "/share/bin/vm-bridge")
+        options.startLimit = 60_000_000_000
+        options.allocationLimit = 60_000_000_000
+        options.openLimit = 60_000_000_000
+        options.blitLimit = 60_000_000_000
+        return options
+    }
 
     /// What came of a request; nil when nothing did within two minutes.
     func outcome(of request: GraphicsRequest) throws -> GraphicsEvent? {

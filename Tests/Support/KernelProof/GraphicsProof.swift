@@ -10,6 +10,7 @@ import VMBridgeCore
 ///     KernelProof blit drawn|read-back [NODE]  pictures arrive, drawn or read back into the output
 ///     KernelProof faults                       workers that are killed or silent
 ///     KernelProof host SOCKET TITLE            a producer whose buffer the bridge makes
+///     KernelProof blit-bridge SOCKET           a bridge that blits every dma-buf
 func proveGraphics(_ proof: Proof, _ arguments: [String]) {
     let second = arguments.count > 1 ? arguments[1] : ""
     let third = arguments.count > 2 ? arguments[2] : nil
@@ -19,6 +20,7 @@ func proveGraphics(_ proof: Proof, _ arguments: [String]) {
         case "refused": try GraphicsProof.refused(proof, second, contiguous: third != nil)
         case "blit": try GraphicsProof.blit(proof, isReadBack: second == "read-back", third)
         case "host": try proveHostBuffer(proof, second, title: third ?? "host")
+        case "blit-bridge": try proveBlitBridge(proof, second)
         case "faults": try GraphicsProof.faults(proof)
         default: throw KernelError("arguments", EINVAL, subject: arguments[0])
         }

@@ -192,6 +192,82 @@ struct ProducerTests {
         }
     }
 
+    /// A memfd where the bridge would make a dma-buf, which a plain machine cannot; the layout says so.
+    @Test func buffersOfTheBridgeAreWaitedFor() throws {
+        try withDialogue {
+            $0.buffers = 2
+            $0.frames = 3
+            $0.memory = .host
+        } _: { loop, bridge, producer in
+            var wishes: [BufferWish] = []
+            var marks: [FrameMark.Verdict] = []
+            bridge.onRecord = { record in
+                switch record {
+                case .bufferAllocate(let key, let wish):
+                    wishes.append(wish)
+                    // Both at once, the later one first.
+                    guard key.value == 2 else { return }
+                    #expect(throws: Never.self) {
+                        for key: UInt64 in [2, 1] { try bridge.allocate(BufferKey(key), wish) }
+                    }
+                case .frame(let frame):
+                    if let picture = try? bridge.picture(frame) {
+                        marks.append(FrameMark.verdict(picture))
+                    }
+                    bridge.present(frame)
+                    bridge.release(frame)
+                default: break
+                }
+            }
+            producer.start()
+            try run(loop) { producer.end != nil && bridge.isClosed }
+            #expect(producer.end == .done && producer.summary.skipped == 0)
+            let wish = BufferWish(size: Size(width: 256, height: 64), format: .xrgb8888)
+            #expect(wishes == [wish, wish])
+            #expect(marks == (1...3).map { .whole($0) })
+            #expect(
+                !bridge.records.contains { if case .bufferCreate = $0 { true } else { false } })
+        }
+    }
+
+    @Test func buffersThatTheBridgeRefusesEndIt() throws {
+        try withDialogue {
+            $0.memory = .hostContiguous
+        } _: { loop, bridge, producer in
+            let refusal = Refusal(.noContiguous, "None here.")
+            bridge.onRecord = { record in
+                guard case .bufferAllocate(let key, let wish) = record else { return }
+                #expect(wish.isContiguous)
+                bridge.send(
+                    .refused(
+                        RefusedRecord(
+                            type: RecordType.bufferAllocate, object: key.value, refusal: refusal)))
+            }
+            producer.start()
+            try run(loop) { producer.end != nil }
+            #expect(producer.end == .refused(refusal) && bridge.frames.isEmpty)
+        }
+    }
+
+    @Test func memoryThatWasNotAskedForIsNotUsed() throws {
+        try withDialogue {
+            $0.memory = .host
+        } _: { loop, bridge, producer in
+            bridge.onRecord = { record in
+                guard case .bufferAllocate(let key, var wish) = record else { return }
+                wish.size.width += 1
+                #expect(throws: Never.self) { try bridge.allocate(key, wish) }
+            }
+            producer.start()
+            try run(loop) { producer.end != nil }
+            guard case .deviceMissing(let why)? = producer.end else {
+                Issue.record("\(String(describing: producer.end))")
+                return
+            }
+            #expect(why.contains("not asked for") && bridge.frames.isEmpty)
+        }
+    }
+
     @Test(arguments: [nil, 30] as [UInt64?])
     func aMessageFollowsItsFrame(delay: UInt64?) throws {
         try withDialogue {

@@ -52,6 +52,20 @@ final class TinyBridge {
         #expect(result == .sent)
     }
 
+    /// Answers a wish for memory with a memfd, rows further apart than they need be.
+    func allocate(_ key: BufferKey, _ wish: BufferWish) throws {
+        let stride = wish.size.width * 4 + 64
+        let memory = try MemoryFile.create(size: UInt64(stride * wish.size.height))
+        let layout = BufferLayout(
+            size: wish.size, format: wish.format, modifier: .linear, memory: .memfd,
+            planes: [PlaneLayout(descriptor: 0, offset: 0, stride: stride)])
+        layouts[key.value] = layout
+        var writer = RecordWriter()
+        writer.append(.allocated(key, layout, allocator: 4))
+        #expect(socket?.send(writer.bytes, descriptors: [memory.number]) == .sent)
+        self.memory[key.value] = Shared(memory)
+    }
+
     /// Ends a use of the frame's buffer but for a fence, which is lent.
     func release(_ frame: FrameRecord, fence: Int32) {
         var writer = RecordWriter()
@@ -85,8 +99,11 @@ final class TinyBridge {
         let format = try PixelFormat(fourcc: layout.format.rawValue)
         let width = Int(layout.size.width)
         let height = Int(layout.size.height)
-        let bytes = try format.linearLayout(width: width, height: height).size
-        let mapped = try MappedMemory(memory.descriptor.number, count: bytes)
+        let bytes = layout.planes.indices.map {
+            Int(layout.planes[$0].offset)
+                + Int(layout.planes[$0].stride) * layout.rows(ofPlane: $0)
+        }.max()
+        let mapped = try MappedMemory(memory.descriptor.number, count: bytes ?? 0)
         return try mapped.withUnsafeBytes { bytes in
             try Picture(
                 format, width: width, height: height,

@@ -32,6 +32,9 @@ package final class HeadlessPresenter: Presenter {
     private let interval: UInt64
     private let windowSize: Size
     private let capture: HeadlessCapture?
+    /// For pictures of what cannot be mapped; nil where there is no program for it.
+    private let blits: HeadlessBlits?
+    private var hasToldOfBlits = false
     private var timer: TimerID?
     private var isArmed = false
     private var nextRefresh: UInt64
@@ -49,15 +52,19 @@ package final class HeadlessPresenter: Presenter {
 
     /// A virtual output of one VM.
     ///
-    /// - Parameter capture: shared by all VMs of a bridge; nil when nothing is to be written.
+    /// - Parameters:
+    ///   - capture: shared by all VMs of a bridge; nil when nothing is to be written.
+    ///   - graphics: of the worker that draws what cannot be mapped; nil for none.
     package init(
         vmName: String, options: HeadlessOptions, capture: HeadlessCapture?, loop: EventLoop,
-        logger: Logger
+        logger: Logger, graphics: GraphicsWorkerOptions? = nil,
+        launcher: @escaping (EventLoop) -> any GraphicsWorkerLauncher = { _ in ProgramLauncher() }
     ) {
         self.vmName = vmName
         self.loop = loop
         self.logger = logger
         self.capture = capture
+        blits = graphics.map { HeadlessBlits(loop, $0, launcher: launcher) }
         interval = UInt64(1e9 / min(max(options.refreshRate, 0.1), 1000))
         windowSize = options.windowSize
         nextRefresh = loop.now()
@@ -88,6 +95,7 @@ package final class HeadlessPresenter: Presenter {
     package func reserveImage(_ use: UseID, of buffer: BufferID) -> ImageAnswer { .ready }
 
     package func cancelImage(_ use: UseID) {
+        blits?.forget(use)
         // A use that the session ended while the output holds it is not reported again.
         for (id, window) in windows where window.shown?.use == use {
             windows[id]?.isShownCancelled = true
@@ -127,29 +135,70 @@ package final class HeadlessPresenter: Presenter {
 
     package func destroyWindow(_ id: SurfaceID) {
         guard let window = windows.removeValue(forKey: id) else { return }
-        keepPicture(id, window)
-        if let shown = window.shown, !window.isShownCancelled {
-            events.append(.released(shown.use))
-        }
-        if let committed = window.committed { events.append(.released(committed.use)) }
+        var held: [UseID] = []
+        if let shown = window.shown, !window.isShownCancelled { held.append(shown.use) }
+        if let committed = window.committed { held.append(committed.use) }
+        if !keepPicture(id, window, held: held) { end(id, held) }
+    }
+
+    private func end(_ id: SurfaceID, _ held: [UseID]) {
+        for use in held { events.append(.released(use)) }
         events.append(.windowGone(id))
     }
 
     /// Writes every window's picture as it is now.
     package func keepPictures() {
-        for (id, window) in windows { keepPicture(id, window) }
+        for (id, window) in windows { _ = keepPicture(id, window, held: []) }
     }
 
-    private func keepPicture(_ id: SurfaceID, _ window: Window) {
+    /// - Parameter held: uses that end with the window.
+    /// - Returns: whether the picture is still to be drawn, after which the window ends.
+    private func keepPicture(_ id: SurfaceID, _ window: Window, held: [UseID]) -> Bool {
         guard let capture, let frame = window.committed ?? window.shown,
             let memory = memories[frame.buffer]
-        else { return }
+        else { return false }
         do {
             try capture.keep(vm: vmName, window.properties, frame, memory, slot: id.slot)
             events.append(.copied(id, bytes: memory.pixelBytes))
-        } catch {
-            logger.warning("\(vmName): no picture of \(window.properties.identity.title): \(error)")
-        }
+        } catch let error as KernelError where memory.layout.memory == .dmaBuf && blits != nil {
+            let picture = UnreadPicture(
+                id: id, properties: window.properties, frame: frame, memory: memory, why: error,
+                held: held)
+            do throws(KernelError) {
+                try blits?.draw(picture)
+                return true
+            } catch { lack(picture, "\(error)") }
+        } catch { lack(window.properties, "\(error)") }
+        return false
+    }
+
+    private func lack(_ properties: WindowProperties, _ why: String) {
+        logger.warning("\(vmName): no picture of \(properties.identity.title): \(why)")
+    }
+
+    private func lack(_ picture: UnreadPicture, _ why: String) {
+        logger.warning(
+            "\(vmName): no picture of \(picture.properties.identity.title): \(picture.why); EGL does not draw it either: \(why)"
+        )
+    }
+
+    /// Writes a picture that the graphics worker has drawn.
+    private func keep(
+        _ picture: UnreadPicture, _ drawn: Result<BufferMemory, GraphicsRefusal>
+    ) {
+        do {
+            let pixels = try drawn.get()
+            try capture?.keep(
+                vm: vmName, picture.properties, picture.frame, pixels, slot: picture.id.slot)
+            events.append(.copied(picture.id, bytes: picture.memory.pixelBytes))
+            guard !hasToldOfBlits else { return }
+            hasToldOfBlits = true
+            logger.warning(
+                "\(vmName): a dma-buf cannot be mapped (\(picture.why)): EGL draws its pictures, in a process of its own"
+            )
+        } catch let refusal as GraphicsRefusal {
+            lack(picture, refusal.sentence)
+        } catch { lack(picture, "\(error)") }
     }
 
     // MARK: Refresh
@@ -180,7 +229,19 @@ package final class HeadlessPresenter: Presenter {
         }
     }
 
+    package var graphicsStatus: GraphicsWorkerStatus? { blits?.status }
+
     package func takeEvents(_ body: (PresenterEvent) -> Void) {
+        repeat {
+            blits?.settle { picture, drawn in
+                keep(picture, drawn)
+                end(picture.id, picture.held)
+            }
+            deliver(body)
+        } while blits?.hasEvents == true
+    }
+
+    private func deliver(_ body: (PresenterEvent) -> Void) {
         var index = 0
         while index < events.count {
             body(events[index])
@@ -192,7 +253,9 @@ package final class HeadlessPresenter: Presenter {
     package func flush() {}
 
     package func shutDown() {
+        blits?.beginEnding()
         keepPictures()
+        blits?.finish { keep($0, $1) }
         capture?.flush()
         if let timer { loop.remove(timer) }
         timer = nil
