@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import VMBridge
 import VMBridgeCore
@@ -13,6 +14,11 @@ func proveBlitBridge(_ proof: Proof, _ path: String) throws {
     configuration.blitsAlways = Driver.options
     let service = try BridgeService(configuration, logger: Logger(label: "blits"))
     try service.run()
+    // The killed worker is still to be reaped.
+    for _ in 0..<25 {
+        usleep(20_000)
+        try service.loop.runOnce(milliseconds: 0)
+    }
     let vm = service.status.first
     let surface = vm?.surfaces.first?.counters
     print("  \(surface?.importPath ?? "no surface")")
@@ -21,8 +27,8 @@ func proveBlitBridge(_ proof: Proof, _ path: String) throws {
     proof.expect("status says that it is blitted") {
         surface?.importPath.hasPrefix("blitted by EGL into wl_shm memory: ") == true
     }
-    proof.expect("every frame was shown, none refused") {
-        surface.map { $0.shown >= 5 && $0.refused == 0 } ?? false
+    proof.expect("at least ten frames were shown, and none refused") {
+        surface.map { $0.shown >= 10 && $0.refused == 0 } ?? false
     }
     proof.expect("by one worker, a blit for each frame") {
         guard let blitter = vm?.blitter, let surface else { return false }

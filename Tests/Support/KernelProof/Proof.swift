@@ -59,7 +59,10 @@ struct KernelProof {
             proveGraphics(proof, Array(arguments))
         }
         let after = DescriptorCensus.take()
-        proof.expect("no descriptor is left open") { before != nil && before == after }
+        proof.expect("no descriptor is left open") {
+            if let before, let after, before != after { print("  \(before), then \(after)") }
+            return before != nil && before == after
+        }
         print("cases: \(proof.cases), failed: \(proof.failures)")
         exit(proof.failures == 0 ? 0 : 1)
     }
