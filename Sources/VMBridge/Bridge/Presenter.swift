@@ -140,7 +140,7 @@ extension Presenter {
         set {}
     }
     package func takeReleaseFence() -> OwnedDescriptor { .none }
-    package func releasePath(of buffer: BufferID) -> String { "by message" }
+    package func releasePath(of buffer: BufferID) -> String { "message" }
 }
 
 /// A consumer that prefers nothing for a surface and has no device and no worker of its own.

@@ -37,7 +37,7 @@ package enum StatusReport {
                 rounded(counters.framesPerSecond),
                 milliseconds(counters.latency.mean) + ", "
                     + milliseconds(counters.latency.percentile(0.99)),
-                importPath(counters), "\(counters.syncPath); released by \(counters.releasePath)",
+                importPath(counters), syncPath(counters),
             ])
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
@@ -128,6 +128,11 @@ package enum StatusReport {
         guard counters.bytesCopied > 0, counters.shown > 0 else { return counters.importPath }
         return
             "\(counters.importPath) (\(counters.bytesCopied / counters.shown) bytes a frame on average)"
+    }
+
+    private static func syncPath(_ counters: SurfaceCounters) -> String {
+        guard counters.shown > 0 else { return counters.syncPath }
+        return "\(counters.syncPath); released by \(counters.releasePath)"
     }
 
     private static func mebibytes(_ bytes: UInt64) -> String {
