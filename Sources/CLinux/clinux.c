@@ -427,6 +427,5 @@ int vmb_ioctl(int descriptor, unsigned long request, void *argument) {
 }
 
 // The test device.
-SAME(VMB_DRM_DROP_MASTER, _IO('d', 0x1f));
 SAME(VMB_TEST_FENCE, _IOWR('d', 0x40, struct vmb_test_fence));
 SAME(VMB_TEST_SIGNAL, _IOW('d', 0x41, struct vmb_test_signal));

@@ -281,7 +281,6 @@ struct vmb_drm_syncobj_points { uint64_t handles, points; uint32_t count, flags;
 struct vmb_drm_syncobj_eventfd { uint32_t handle, flags; uint64_t point; int32_t descriptor; uint32_t pad; };
 
 // The test device "vmbtest" (Tests/vm/modules/vmbtest.h), transcribed like the DRM part above.
-#define VMB_DRM_DROP_MASTER 0x641ful
 #define VMB_TEST_FENCE 0xc0186440ul
 #define VMB_TEST_SIGNAL 0x40086441ul
 #define VMB_TEST_FENCE_PENDING 0u

@@ -20,8 +20,7 @@ package struct LinuxBufferAccess: BufferAccess {
     package init() {}
 
     package func isBusy(_ dmaBuf: Int32) -> Bool {
-        var state = pollfd(fd: dmaBuf, events: Int16(POLLIN), revents: 0)
-        return poll(&state, 1, 0) == 0
+        BufferFences.isBusy(dmaBuf, for: .read)
     }
 
     /// A duplicate: planes may share a descriptor, and the loop watches each number once.

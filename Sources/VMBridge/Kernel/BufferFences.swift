@@ -4,10 +4,14 @@ import Glibc
 /// The fences that a dma-buf carries itself (implicit synchronisation), asked for without waiting
 /// (Documentation/driver-api/dma-buf.rst).
 package enum BufferFences {
-    /// Whether anybody still reads or writes the dma-buf: one poll, which is all there is to it for a
-    /// buffer that is idle.
-    package static func isBusy(_ dmaBuf: Int32) -> Bool {
-        var state = pollfd(fd: dmaBuf, events: Int16(POLLOUT), revents: 0)
+    /// Whether somebody else's work stands against such access: one poll, which is all there is to it for
+    /// a buffer that is idle. A dma-buf polls readable when its writers' fences have signalled, writable
+    /// when all have.
+    ///
+    /// - Parameter access: `.read` waits for writers, `.write` for everybody.
+    package static func isBusy(_ dmaBuf: Int32, for access: DMABufDirection) -> Bool {
+        let events = access.contains(.write) ? POLLOUT : POLLIN
+        var state = pollfd(fd: dmaBuf, events: Int16(events), revents: 0)
         return poll(&state, 1, 0) == 0
     }
 

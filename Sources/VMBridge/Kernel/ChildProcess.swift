@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 
 /// A process that this one started and answers for: it is ended with the value that stands for it.
@@ -14,28 +13,10 @@ package final class ChildProcess {
     ///   - arguments: without the program's name.
     ///   - isSilent: its standard output goes nowhere; its standard error stays ours.
     package init(path: String, arguments: [String], isSilent: Bool = false) throws(KernelError) {
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        // The loop's blocked signals would be inherited, and the child could not be ended by them.
-        var none = sigset_t()
-        sigemptyset(&none)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-        var files = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&files)
-        defer { posix_spawn_file_actions_destroy(&files) }
-        if isSilent {
+        process = try ProgramStart.spawn(path, arguments) { files in
+            guard isSilent else { return }
             posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
         }
-        // UNSAFE: C strings that live until posix_spawn has copied them.
-        var vector: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) }
-        vector.append(nil)
-        defer { for text in vector { free(text) } }
-        var started: pid_t = 0
-        let code = posix_spawn(&started, path, &files, &attributes, vector, environ)
-        guard code == 0 else { throw KernelError("posix_spawn", code, subject: path) }
-        process = started
     }
 
     /// Whether it still runs; never waits.

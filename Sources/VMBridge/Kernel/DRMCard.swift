@@ -10,8 +10,7 @@ package struct DRMCard: ~Copyable {
 
     /// Opens a card node and checks which driver it has; `ENODEV` if it is another one.
     init(path: String, driver wanted: String) throws(KernelError) {
-        let device = OwnedDescriptor(
-            owning: try check(vmb_open(path, VMB_OPEN_READ_WRITE), "open", subject: path))
+        let device = try DRMNode.open(path)
         // UNSAFE: the kernel writes at most name_length bytes to the buffer and answers with the name's full length.
         let name = try withUnsafeTemporaryAllocation(of: CChar.self, capacity: 32) {
             (buffer) throws(KernelError) -> String in
@@ -41,9 +40,6 @@ package struct DRMCard: ~Copyable {
         }
         throw KernelError("open", ENODEV, subject: "/dev/dri", advice: "load the module \(driver)")
     }
-
-    /// Gives up the screen, which the kernel hands to whoever opens a card first: a compositor may come later.
-    func leaveScreen() { _ = vmb_ioctl(device.number, VMB_DRM_DROP_MASTER, nil) }
 
     /// A buffer of this device.
     package struct Buffer: Sendable {

@@ -13,7 +13,7 @@ public struct DescriptorProbe: Sendable {
 
     /// Learns from an eventfd where the kernel keeps its plain anonymous objects.
     public init() throws(KernelError) {
-        let sample = OwnedDescriptor(owning: try check(vmb_eventfd(0), "eventfd"))
+        let sample = try EventFile.make()
         var facts = vmb_file_facts()
         try check(vmb_file_facts(sample.number, &facts), "statx")
         anonymousDevice = facts.device

@@ -52,7 +52,7 @@ public final class EventLoop {
     public init() throws(KernelError) {
         let epoll = OwnedDescriptor(owning: try check(vmb_epoll_create(), "epoll_create1"))
         let timer = OwnedDescriptor(owning: try check(vmb_timerfd(), "timerfd_create"))
-        let waker = LoopWaker(OwnedDescriptor(owning: try check(vmb_eventfd(0), "eventfd")))
+        let waker = LoopWaker(try EventFile.make())
         for (number, slot) in [(timer.number, Own.timer), (waker.number, Own.wake)] {
             let event = Self.event(.read, slot: slot, generation: 0)
             try check(

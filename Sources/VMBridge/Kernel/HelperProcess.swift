@@ -22,31 +22,14 @@ package final class HelperProcess {
     package init(
         path: String, arguments: [String], passing socket: Int32, isSilent: Bool = true
     ) throws(KernelError) {
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        // The loop's blocked signals would be inherited.
-        var none = sigset_t()
-        sigemptyset(&none)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-        var files = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&files)
-        defer { posix_spawn_file_actions_destroy(&files) }
-        // Everything of ours is close-on-exec, and dup2 takes that mark off the copy.
-        posix_spawn_file_actions_adddup2(&files, socket, Self.socketNumber)
-        posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
-        if isSilent {
+        let started = try ProgramStart.spawn(path, arguments) { files in
+            // dup2 takes the mark off the copy that everything of ours has: close-on-exec.
+            posix_spawn_file_actions_adddup2(&files, socket, Self.socketNumber)
+            posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+            posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
+            guard isSilent else { return }
             posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
         }
-        // UNSAFE: C strings that live until posix_spawn has copied them.
-        var vector: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) }
-        vector.append(nil)
-        defer { for text in vector { free(text) } }
-        var started: pid_t = 0
-        let code = posix_spawn(&started, path, &files, &attributes, vector, environ)
-        guard code == 0 else { throw KernelError("posix_spawn", code, subject: path) }
         let opened = vmb_pidfd_open(started)
         if opened < 0 {
             Glibc.kill(started, SIGKILL)
@@ -95,10 +78,5 @@ package enum HelperConduct {
     package static func waitUntilReadable(_ descriptor: Int32) {
         var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         while poll(&state, 1, -1) < 0 && errno == EINTR {}
-    }
-
-    /// Gives up the rights of a DRM master, which whoever opens a card first is given.
-    package static func dropMaster(_ device: Int32) {
-        _ = vmb_ioctl(device, VMB_DRM_DROP_MASTER, nil)
     }
 }

@@ -24,17 +24,17 @@ package final class SyncDevice {
     ///
     /// - Parameter directory: where the nodes are.
     package static func find(directory: String = "/dev/dri") -> SyncDevice? {
-        let names =
-            (128..<192).map { "renderD\($0)" } + (0..<64).map { "card\($0)" }
-        for name in names {
-            if let device = open("\(directory)/\(name)") { return device }
+        let names = SystemFiles.names(directory)
+        for kind in ["renderD", "card"] {
+            for name in names where name.hasPrefix(kind) {
+                if let device = open("\(directory)/\(name)") { return device }
+            }
         }
         return nil
     }
 
     private static func open(_ path: String) -> SyncDevice? {
-        let node = OwnedDescriptor(owning: vmb_open(path, VMB_OPEN_READ_WRITE))
-        guard node.isValid else { return nil }
+        guard let node = try? DRMNode.open(path) else { return nil }
         var cap = vmb_drm_cap(capability: UInt64(VMB_DRM_CAP_SYNCOBJ_TIMELINE), value: 0)
         guard vmb_ioctl(node.number, VMB_DRM_GET_CAP, &cap) == 0, cap.value == 1,
             let passage = try? create(node.number)

@@ -172,13 +172,8 @@ package final class RowsPattern {
 
     /// A frame as somebody who reads the buffer sees it.
     package func picture(frame: UInt32) throws(PictureError) -> Picture {
-        let layout = try format.linearLayout(width: width, height: height)
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: layout.size, alignment: 64)
-        defer { memory.deallocate() }
-        let planes = layout.planes.map {
-            WritablePixelPlane(memory, offset: $0.offset, stride: $0.stride)
+        try Picture(format, width: width, height: height) { (planes) throws(PictureError) in
+            try draw(frame: frame, into: planes)
         }
-        try draw(frame: frame, into: planes)
-        return try Picture(format, width: width, height: height, planes: planes.map(\.readable))
     }
 }

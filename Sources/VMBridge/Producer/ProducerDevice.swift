@@ -32,7 +32,7 @@ final class ProducerDevice {
 
     /// A time line whose points rise.
     struct Timeline {
-        fileprivate let handle: UInt32
+        fileprivate let timeline: SyncTimeline
         fileprivate(set) var last: UInt64 = 0
 
         /// The next point.
@@ -49,7 +49,16 @@ final class ProducerDevice {
 
     private final class Module {
         let device: TestDevice
-        init() throws(KernelError) { device = try TestDevice.find() }
+        /// For time lines, which are no driver's own; this one knows them in any case.
+        let timelines: SyncDevice
+        init() throws(KernelError) {
+            device = try TestDevice.find()
+            guard let found = SyncDevice.find() else {
+                throw KernelError(
+                    "open", ENODEV, subject: "/dev/dri", advice: "no node knows time lines")
+            }
+            timelines = found
+        }
     }
 
     /// Keeps a carrier's descriptor.
@@ -177,42 +186,37 @@ final class ProducerDevice {
 
     /// A new time line without points.
     func makeTimeline() throws(ProducerFailure) -> Timeline {
-        try withModule { (device) throws(KernelError) in
-            Timeline(handle: try device.makeTimeline())
+        try withModule { (module) throws(KernelError) in
+            Timeline(timeline: try module.timelines.makeTimeline())
         }
     }
 
     /// A descriptor of a time line to give away.
     func export(_ timeline: Timeline) throws(ProducerFailure) -> OwnedDescriptor {
-        try withModule { (device) throws(KernelError) in
-            try device.export(timeline: timeline.handle)
-        }
+        try withModule { (_) throws(KernelError) in try timeline.timeline.share() }
     }
-
-    /// Gives up our name for a time line; who has a descriptor keeps it.
-    func close(_ timeline: Timeline) { try? module?.device.close(timeline: timeline.handle) }
 
     /// Makes a point and signals it.
     func signal(_ timeline: Timeline, point: UInt64) {
-        try? module?.device.signal(timeline: timeline.handle, point: point)
+        try? timeline.timeline.signal(point)
     }
 
     /// Makes a point with a pending fence, which is returned.
     func putFence(on timeline: Timeline, point: UInt64) throws(ProducerFailure) -> Fence {
-        try withModule { (device) throws(KernelError) in
-            let made = try device.makeFence(.pending)
+        try withModule { (module) throws(KernelError) in
+            let made = try module.device.makeFence(.pending)
             let fence = Fence(number: made.number, origin: .module)
             let syncFile = made.takeSyncFile()
-            try device.put(syncFile: syncFile.number, timeline: timeline.handle, point: point)
+            try timeline.timeline.put(syncFile.number, at: point)
             return fence
         }
     }
 
     private func withModule<Result: ~Copyable>(
-        _ body: (borrowing TestDevice) throws(KernelError) -> Result
+        _ body: (Module) throws(KernelError) -> Result
     ) throws(ProducerFailure) -> Result {
         do throws(KernelError) {
-            return try body(try openModule().device)
+            return try body(try openModule())
         } catch {
             throw ProducerFailure(
                 "cannot make a point of a time line, which vmbtest provides: \(error)")

@@ -8,9 +8,7 @@ enum DeviceNodes {
             return SystemFiles.names("/dev/dri").filter { $0.hasPrefix("renderD") }.prefix(1)
                 .map { "/dev/dri/\($0)" }
         }
-        // The C library's arrangement of both numbers in a dev_t (gnu_dev_major, gnu_dev_minor).
-        let major = (number >> 8 & 0xfff) | (number >> 32 & ~0xfff)
-        let minor = (number & 0xff) | (number >> 12 & ~0xff)
+        let (major, minor) = HostDevice.parts(of: number)
         let place = "/sys/dev/char/\(major):\(minor)"
         guard let name = SystemFiles.linkName(place) else { return [] }
         let nodes = SystemFiles.names("\(place)/device/drm").filter {

@@ -195,7 +195,7 @@ private func proveBuffers(_ proof: Proof, _ fences: FenceMaker) throws {
     let right = SyncFile(try makeUdmabuf())
     let both = [left.descriptor.number, right.descriptor.number]
     proof.expect("an idle dma-buf is not busy, and its fence has signalled") {
-        try !BufferFences.isBusy(both[0])
+        try !BufferFences.isBusy(both[0], for: .write)
             && status(BufferFences.gather(for: .write, 2) { both[$0] }) == .signalled
     }
     proof.expect("no dma-buf at all has no fence") {
@@ -205,17 +205,17 @@ private func proveBuffers(_ proof: Proof, _ fences: FenceMaker) throws {
     try kernel.importFence(fence.descriptor.number, dmaBuf: both[1], as: .write)
     let gathered = SyncFile(try BufferFences.gather(for: .read, 2) { both[$0] })
     proof.expect("a writer of one of two makes that one busy, and readers of both wait") {
-        try BufferFences.isBusy(both[1]) && !BufferFences.isBusy(both[0])
+        try BufferFences.isBusy(both[1], for: .write) && !BufferFences.isBusy(both[0], for: .write)
             && gathered.status == .pending
     }
     try fences.end(id)
     proof.expect("until it is done") {
-        try !BufferFences.isBusy(both[1]) && gathered.status == .signalled
+        try !BufferFences.isBusy(both[1], for: .write) && gathered.status == .signalled
     }
     let (reader, readerID) = try fences.make()
     try kernel.importFence(reader.descriptor.number, dmaBuf: both[0], as: .read)
     proof.expect("a reader holds up writers and not readers") {
-        try BufferFences.isBusy(both[0])
+        try BufferFences.isBusy(both[0], for: .write)
             && status(BufferFences.gather(for: .write, 2) { both[$0] }) == .pending
             && status(BufferFences.gather(for: .read, 2) { both[$0] }) == .signalled
     }

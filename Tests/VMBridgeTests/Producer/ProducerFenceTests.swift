@@ -10,16 +10,12 @@ struct ProducerFenceTests {
         _ change: (inout ProducerOptions) -> Void,
         _ body: (EventLoop, TinyBridge, Producer) throws -> Void
     ) throws {
-        try withDirectory { directory in
-            let loop = try EventLoop()
-            let bridge = try TinyBridge(path: directory + "/s", loop: loop)
-            defer { bridge.shutDown() }
-            var options = ProducerOptions(socketPath: directory + "/s")
-            options.size = Size(width: 300, height: 32)
-            options.rate = 200
-            change(&options)
-            try body(loop, bridge, Producer(options: options, loop: loop))
-        }
+        try TinyBridge.withProducer(
+            {
+                $0.size = Size(width: 300, height: 32)
+                $0.rate = 200
+                change(&$0)
+            }, body)
     }
 
     @Test func everyRowOfEveryFrameCarriesItsNumber() throws {

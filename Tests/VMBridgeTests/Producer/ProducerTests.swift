@@ -11,16 +11,12 @@ struct ProducerTests {
         _ change: (inout ProducerOptions) -> Void = { _ in },
         _ body: (EventLoop, TinyBridge, Producer) throws -> Void
     ) throws {
-        try withDirectory { directory in
-            let loop = try EventLoop()
-            let bridge = try TinyBridge(path: directory + "/s", loop: loop)
-            defer { bridge.shutDown() }
-            var options = ProducerOptions(socketPath: directory + "/s")
-            options.size = Size(width: 256, height: 64)
-            options.rate = 500
-            change(&options)
-            try body(loop, bridge, Producer(options: options, loop: loop))
-        }
+        try TinyBridge.withProducer(
+            {
+                $0.size = Size(width: 256, height: 64)
+                $0.rate = 500
+                change(&$0)
+            }, body)
     }
 
     @Test func aWholeDialogue() throws {

@@ -175,3 +175,20 @@ func run(
         try loop.runOnce(milliseconds: 50)
     }
 }
+
+extension TinyBridge {
+    /// A bridge and a producer on one loop.
+    static func withProducer(
+        _ change: (inout ProducerOptions) -> Void,
+        _ body: (EventLoop, TinyBridge, Producer) throws -> Void
+    ) throws {
+        try withDirectory { directory in
+            let loop = try EventLoop()
+            let bridge = try TinyBridge(path: directory + "/s", loop: loop)
+            defer { bridge.shutDown() }
+            var options = ProducerOptions(socketPath: directory + "/s")
+            change(&options)
+            try body(loop, bridge, Producer(options: options, loop: loop))
+        }
+    }
+}

@@ -102,13 +102,10 @@ final class BlitPath {
         let end = UInt64(plane.offset) + UInt64(plane.stride) * UInt64(size.height)
         guard end <= UInt64(Int32.max) else { return fail(image, "its output is too large") }
         let lent = OwnedDescriptor(owning: memory.descriptor(ofPlane: 0))
-        // libwayland duplicates it, and loses the connection when it cannot.
-        let spare = lent.duplicate()
-        guard spare.isValid else {
+        guard lent.canBePassed() else {
             _ = lent.release()
             return fail(image, "the bridge has no descriptor left to pass it on", onlyImage: true)
         }
-        _ = consume spare
         let pool = shm.createPool(fd: lent, size: Int32(clamping: end))
         _ = lent.release()
         let made = pool.createBuffer(

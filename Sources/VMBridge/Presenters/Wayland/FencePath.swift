@@ -119,7 +119,7 @@ final class FencePath {
     static func leftover(_ memory: BufferMemory) -> OwnedDescriptor {
         var isBusy = false
         for index in 0..<memory.descriptorCount {
-            isBusy = isBusy || BufferFences.isBusy(memory.descriptor(at: index))
+            isBusy = isBusy || BufferFences.isBusy(memory.descriptor(at: index), for: .write)
         }
         guard isBusy else { return .none }
         do throws(KernelError) {

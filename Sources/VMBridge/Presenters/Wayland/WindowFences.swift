@@ -88,12 +88,6 @@ final class WindowFences {
     }
 }
 
-extension OwnedDescriptor {
-    /// Whether it can be duplicated now. libwayland does that with what a request passes, and loses the
-    /// connection when it cannot.
-    fileprivate borrowing func canBePassed() -> Bool { duplicate().isValid }
-}
-
 extension SyncTimeline {
     /// A descriptor of it that can be passed to the compositor.
     fileprivate func passable() throws(KernelError) -> OwnedDescriptor {

@@ -73,9 +73,7 @@ final class GBMDevice {
 
     /// Opens a node; nil when that is not allowed or the library has no driver for it.
     init?(_ path: String, _ library: GBMLibrary) {
-        let node = OwnedDescriptor(owning: vmb_open(path, VMB_OPEN_READ_WRITE))
-        guard node.isValid else { return nil }
-        HelperConduct.dropMaster(node.number)
+        guard let node = try? DRMNode.open(path) else { return nil }
         guard let device = library.createDevice(node.number) else { return nil }
         self.path = path
         self.library = library
