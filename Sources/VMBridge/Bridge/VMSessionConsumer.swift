@@ -137,12 +137,14 @@ extension VMSession {
         surface.counters.presented += 1
         guard !surface.isDetached else { return }
         let received = surface.receipt(of: sequence)
+        // A compositor that tells a time before the frame was ours does not know it.
+        let isKnown = received == 0 || time >= received
         feedback.append(
             .presented(
                 surface.key,
                 PresentedRecord(
-                    sequence: sequence, time: time,
-                    latency: received == 0 || time < received ? 0 : time - received,
+                    sequence: sequence, time: isKnown ? time : 0,
+                    latency: received == 0 || !isKnown ? 0 : time - received,
                     refresh: refresh, flags: flags)))
     }
 

@@ -143,11 +143,13 @@ final class FakeSession {
     }
 
     /// Says that all commits so far were seen.
-    func present(_ event: String = "presented") {
+    /// Answers all feedbacks; `seconds` is the upper half of the presentation time's.
+    func present(_ event: String = "presented", seconds: UInt32 = 1) {
         for feedback in feedbacks {
             if event == "presented" {
                 compositor.send(
-                    feedback, event, .uint(0), .uint(3), .uint(5), .uint(16), .uint(0), .uint(0),
+                    feedback, event, .uint(seconds), .uint(3), .uint(5), .uint(16), .uint(0),
+                    .uint(0),
                     .uint(3))
             } else {
                 compositor.send(feedback, event)
