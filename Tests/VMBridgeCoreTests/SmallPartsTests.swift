@@ -27,8 +27,8 @@ struct RouterTests {
         ] {
             #expect(router.identity(metadata(title, appID)) == expected)
             #expect(
-                router.route(role: .toplevel, isGraphics: true, metadata: metadata(title, appID))
-                    == .show(expected))
+                router.route(SurfaceFacts(role: .toplevel, metadata: metadata(title, appID)))
+                    == .show(expected, ShowProperties()))
         }
     }
 
@@ -56,7 +56,7 @@ struct RouterTests {
         for role in [SurfaceRole.popup, .subsurface, .cursor] {
             guard
                 case .refuse(let refusal) = router.route(
-                    role: role, isGraphics: true, metadata: .init())
+                    SurfaceFacts(role: role, metadata: .init()))
             else {
                 Issue.record("\(role) is shown")
                 continue
@@ -65,7 +65,7 @@ struct RouterTests {
         }
         guard
             case .refuse(let refusal) = router.route(
-                role: .toplevel, isGraphics: false, metadata: .init())
+                SurfaceFacts(role: .toplevel, isGraphics: false, metadata: .init()))
         else {
             Issue.record("other content is shown")
             return

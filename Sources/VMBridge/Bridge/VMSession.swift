@@ -210,9 +210,11 @@ package final class VMSession<P: Presenter> {
                 .tooManySurfaces, "\(limits.surfaces) surfaces are in use, the most allowed.")
         }
         let identity: WindowIdentity
-        switch router.route(role: role, isGraphics: isGraphics, metadata: metadata) {
-        case .show(let shown): identity = shown
+        let facts = SurfaceFacts(role: role, isGraphics: isGraphics, metadata: metadata)
+        switch router.route(facts) {
+        case .show(let shown, _): identity = shown
         case .refuse(let refusal): throw refusal
+        case .hide, .handTo: throw Refusal(.notRouted, "No rule of this host shows it.")
         }
         let properties = Self.properties(identity, metadata)
         let surface = surfaces.insert {
@@ -230,7 +232,9 @@ package final class VMSession<P: Presenter> {
     private func update(_ key: SurfaceKey, _ metadata: SurfaceMetadata) throws(Refusal) {
         let surface = try find(key)
         surface.metadata.apply(metadata)
-        let properties = Self.properties(router.identity(surface.metadata), surface.metadata)
+        let facts = SurfaceFacts(role: .toplevel, metadata: surface.metadata)
+        guard case .show(let identity, _) = router.route(facts) else { return }
+        let properties = Self.properties(identity, surface.metadata)
         guard properties != surface.properties else { return }
         surface.properties = properties
         if surface.machine.phase != .unmapped { presenter.updateWindow(surface.id, properties) }
