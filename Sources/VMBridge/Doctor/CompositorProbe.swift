@@ -55,6 +55,8 @@ final class CompositorProbe: HotEventTarget {
                 offer.versions[global.interface] ?? 0, global.version)
         }
         offer.missing = WaylandGlobals.missing(in: registry)
+        offer.isPatient = PatientCompositors.contains(
+            CompositorIdentity(peerOf: connection.fileDescriptor))
         let logger = Logger(label: "doctor") { _ in SwiftLogNoOpLogHandler() }
         let books = PresenterBooks(vmName: "doctor")
         guard let globals = WaylandGlobals(registry, books, logger) else { return offer }

@@ -217,6 +217,8 @@ package struct CompositorOffer: Sendable, Equatable {
     package var clock: UInt32?
     /// Whether the bridge can bring times of that clock to its own.
     package var isClockReadable = true
+    /// Whether pending fences are passed on to it, as to one of ``PatientCompositors``.
+    package var isPatient = false
 
     /// No global.
     package init() {}

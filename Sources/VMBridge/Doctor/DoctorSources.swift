@@ -81,8 +81,11 @@ extension Doctor {
                 gpu.hasTimeline == true && gpu.nodes.contains(where: \.isUsable)
             },
             hasExplicit: offer.versions["zwp_linux_explicit_synchronization_v1"] != nil,
-            isPatient: false)
-        let text = "\(held); releases by \(choice.way.releaseWords)"
+            isPatient: offer.isPatient)
+        let passed =
+            "passed on to the compositor and watched, at most \(limit / 1_000_000) ms (--fence-limit)"
+        let text =
+            "\(choice.passesPending ? passed : held); releases by \(choice.way.releaseWords)"
         guard hasTimelines, choice.way != .timelines else { return row(.ok, text, choice.way) }
         return row(.note, text + "; no DRM device here knows timelines", choice.way)
             .advising("Give the user the right to use a node of /dev/dri (often the group render).")

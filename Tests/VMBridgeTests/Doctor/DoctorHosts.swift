@@ -408,6 +408,10 @@ enum DoctorHosts {
         Case("sources.socket.dma-buf", .ok, "linux-dmabuf (zero copy)", perfect),
         Case("sources.socket.memfd", .ok, "wl_shm pool", perfect),
         Case("sources.socket.fence", .ok, "releases by drm-syncobj point", perfect),
+        Case("sources.socket.fence", .ok, "held until they signal", perfect),
+        Case(
+            "sources.socket.fence", .ok, "passed on to the compositor",
+            compositor { $0.isPatient = true }),
         Case(
             "sources.socket.fence", .note, "explicit-synchronization", "render",
             host { $0.devices.gpus[0].hasTimeline = false }),
