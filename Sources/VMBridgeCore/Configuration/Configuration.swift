@@ -22,6 +22,7 @@ public struct VMConfiguration: Sendable, Equatable {
     /// Its name on this host.
     public var name: String
     /// Where its surfaces come from, "KIND:REST" as after `--source VM=`; nil when the file names none.
+    /// REST may be empty or relative here: `socketPath(in:)` gives the path itself.
     public var source: String?
     /// Its colour in tables and on contact sheets.
     public var colour: RGB?
@@ -86,8 +87,8 @@ public struct LimitChanges: Sendable, Equatable {
 public struct ConsumerConfiguration: Sendable, Equatable {
     /// Its name on this host.
     public var name: String
-    /// Path of the socket that the bridge makes and the program connects to; nil for NAME.consumer in the
-    /// runtime directory.
+    /// Path of the socket that the bridge makes and the program connects to, as it was written; nil for
+    /// NAME.consumer. `socketPath(in:)` gives the path itself.
     public var socket: String?
     /// What it is given at most.
     public var limits: LimitChanges = LimitChanges()

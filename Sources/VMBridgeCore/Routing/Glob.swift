@@ -32,6 +32,9 @@ public struct Glob: Sendable, Equatable {
         self.pieces = pieces
     }
 
+    /// Whether it matches every text.
+    var matchesAll: Bool { pieces == [.anything] }
+
     /// Whether the whole text matches.
     public func matches(_ text: String) -> Bool {
         let scalars = text.unicodeScalars

@@ -136,10 +136,16 @@ public struct Router: Sendable {
         let shown =
             properties.title?.filled(value) ?? (title.isEmpty ? prefix : "\(prefix) \(title)")
         let appID = CleanText.identifier(properties.appID?.filled(value) ?? metadata.appID ?? "")
-        // A dot ends the VM's part, so that "a" with the guest's "b.c" is never VM "a.b" with "c".
-        let vm = String(CleanText.identifier(vmName).map { $0 == "." ? "_" : $0 })
         return WindowIdentity(
             title: CleanText.clean(shown),
-            appID: CleanText.clean("vm-bridge.\(vm)" + (appID.isEmpty ? "" : ".\(appID)")))
+            appID: CleanText.clean(
+                "vm-bridge.\(Self.identityName(vmName))" + (appID.isEmpty ? "" : ".\(appID)")))
+    }
+
+    /// A VM's name as a part of app ids. Two VMs must not share one: the reader of configurations sees
+    /// to that.
+    public static func identityName(_ vmName: String) -> String {
+        // A dot ends the VM's part, so that "a" with the guest's "b.c" is never VM "a.b" with "c".
+        String(CleanText.identifier(vmName).map { $0 == "." ? "_" : $0 })
     }
 }
