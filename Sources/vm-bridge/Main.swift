@@ -12,6 +12,7 @@ struct VMBridgeCommand: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             RunCommand.self, DemoCommand.self, ProduceCommand.self, DoctorCommand.self,
+            CheckConfigCommand.self,
             GraphicsWorkerCommand.self,
         ])
 }
