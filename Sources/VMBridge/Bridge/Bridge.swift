@@ -41,7 +41,9 @@ final class Bridge<P: Presenter> {
                 generation: source.connectionNumber,
                 isPresenting: source.session.presenter.isReady,
                 trouble: source.session.presenter.trouble,
-                device: source.session.presenter.device, buffers: holdings.buffers,
+                device: source.session.presenter.device,
+                securityContext: source.session.presenter.securityContext,
+                buffers: holdings.buffers,
                 bytes: holdings.bytes, uses: holdings.uses, refusals: source.session.refusals,
                 surfaces: source.session.status, allocator: source.session.graphics?.status,
                 blitter: source.session.presenter.graphicsStatus)

@@ -95,6 +95,8 @@ public struct VMStatus: Sendable {
     public var trouble: String?
     /// The device that draws its windows, in words; nil when unknown.
     public var device: String?
+    /// Whether its connection to the compositor bears its name; nil while unknown, or without one.
+    package var securityContext: SecurityContextStatus?
     /// Buffers at the moment.
     public var buffers: Int
     /// Bytes imported at the moment.

@@ -74,6 +74,8 @@ package protocol Presenter: AnyObject {
     func formats(for surface: SurfaceID) -> [ImportableFormat]?
     /// The device that draws the windows, in words; nil when unknown.
     var device: String? { get }
+    /// Whether the consumer's connection bears the VM's name; nil while unknown, or where none can.
+    var securityContext: SecurityContextStatus? { get }
     /// Whether windows can be made now.
     var isReady: Bool { get }
     /// Why there is no consumer, in words; nil while there is one or nothing went wrong yet.
@@ -147,5 +149,6 @@ extension Presenter {
 extension Presenter {
     package func formats(for surface: SurfaceID) -> [ImportableFormat]? { nil }
     package var device: String? { nil }
+    package var securityContext: SecurityContextStatus? { nil }
     package var graphicsStatus: GraphicsWorkerStatus? { nil }
 }

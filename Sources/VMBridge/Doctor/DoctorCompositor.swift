@@ -166,6 +166,10 @@ extension Doctor {
             interface: "zwp_linux_explicit_synchronization_v1", name: "explicit-sync",
             gives: "fences with commits and releases",
             costs: "the next best way is taken, see fences", loss: ""),
+        Use(
+            interface: "wp_security_context_manager_v1", name: "security-context",
+            gives: "each VM's connection bears its name, for the compositor's rules",
+            costs: "the compositor tells VMs apart by app ids alone", loss: ""),
     ]
 
     private static func use(_ use: Use, _ offer: CompositorOffer) -> DoctorFinding {

@@ -12,6 +12,11 @@ package enum StatusReport {
         line += ", \(vm.buffers) buffers, \(mebibytes(vm.bytes)) MiB"
         if !vm.isPresenting { line += ", not shown: \(vm.trouble ?? "no compositor yet")" }
         if let device = vm.device { line += ", drawn by \(device)" }
+        switch vm.securityContext {
+        case .named: line += ", with a security context"
+        case .nameless(let why): line += ", no security context: \(why)"
+        case nil: break
+        }
         if !vm.refusals.isEmpty {
             let parts = vm.refusals.sorted { $0.key.rawValue < $1.key.rawValue }
                 .map { "\($0.key.word) \($0.value)" }
@@ -68,6 +73,13 @@ package enum StatusReport {
         object.add("presenting", vm.isPresenting)
         if let trouble = vm.trouble { object.add("trouble", trouble) }
         if let device = vm.device { object.add("device", device) }
+        switch vm.securityContext {
+        case .named: object.add("security_context", true)
+        case .nameless(let why):
+            object.add("security_context", false)
+            object.add("security_context_trouble", why)
+        case nil: break
+        }
         object.add("buffers", UInt64(vm.buffers))
         object.add("bytes", vm.bytes)
         object.add("uses", UInt64(vm.uses))

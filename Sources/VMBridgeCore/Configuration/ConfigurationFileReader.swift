@@ -259,7 +259,9 @@ struct ConfigurationFileReader {
             }
         }
         guard let action else {
-            guard !diagnostics[errors...].contains(where: { $0.severity == .error }) else { return }
+            guard directive.isComplete,
+                !diagnostics[errors...].contains(where: { $0.severity == .error })
+            else { return }
             return report(
                 .error, "this rule does nothing: it needs show, hide, refuse or hand-to",
                 at: directive.name.place)

@@ -22,6 +22,8 @@ struct ConfigurationDirective: Sendable {
     var parameters: [ConfigurationWord] = []
     /// Nil without braces.
     var block: [ConfigurationDirective]?
+    /// Whether all lines of the block could be read.
+    var isComplete = true
 }
 
 /// Reads the directive form "scfg": one directive a line, words apart by blanks; "quoted" words with
@@ -170,6 +172,7 @@ struct ConfigurationSyntax {
             words.append(word)
             skipBlanks()
         }
+        if isBroken, !open.isEmpty { open[open.count - 1].owner?.isComplete = false }
         var directive: ConfigurationDirective?
         if !isBroken, let name = words.first {
             directive = ConfigurationDirective(name: name, parameters: Array(words.dropFirst()))

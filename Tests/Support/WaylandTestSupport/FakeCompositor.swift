@@ -29,7 +29,7 @@ package final class FakeCompositor {
         let version: UInt32
     }
 
-    private let socket = FakeSocket()
+    private let socket: FakeSocket
     private var objects: [UInt32: Object] = [:]
     private var nextServerID: UInt32 = 0xff00_0000
     private var buffered: [UInt8] = []
@@ -53,11 +53,18 @@ package final class FakeCompositor {
     package var keepsFenceRules = false
     /// What commits carried of fences.
     package private(set) var fenceRules = FenceRules()
+    /// Whether nothing is answered any more.
+    package var isSilent = false
     /// Called for each request, after the automatic answer.
     package var onRequest: ((Request) -> Void)?
 
     /// A compositor that offers these globals, named 1 and up.
-    package init(globals: [(interface: String, version: UInt32)] = []) {
+    ///
+    /// - Parameter socket: its end of the connection; by default one end of a new pair.
+    package init(
+        globals: [(interface: String, version: UInt32)] = [], socket: FakeSocket = FakeSocket()
+    ) {
+        self.socket = socket
         objects[1] = Object(interface: Self.number(of: "wl_display"), version: 1)
         for (interface, version) in globals { addGlobal(interface, version) }
     }
@@ -256,6 +263,7 @@ package final class FakeCompositor {
     }
 
     private func answer(_ request: Request) {
+        guard !isSilent else { return }
         switch (request.interface, request.name) {
         case ("wl_display", "sync"):
             send(request.created, "done", .uint(nextSerial()))

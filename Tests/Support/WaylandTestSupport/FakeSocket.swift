@@ -31,6 +31,12 @@ package final class FakeSocket {
         clientEnd = ends[1]
     }
 
+    /// The compositor's end of a connection that a client made; non-blocking.
+    package init(adopting descriptor: consuming OwnedDescriptor) {
+        number = descriptor.release()
+        clientEnd = -1
+    }
+
     deinit {
         hangUp()
         _ = takeClientEnd()

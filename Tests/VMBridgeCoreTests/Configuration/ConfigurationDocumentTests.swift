@@ -100,9 +100,10 @@ struct ConfigurationDocumentTests {
         let (configuration, said) = ConfigurationReader.read(template, file: "config")
         #expect(configuration == Configuration() && said.isEmpty)
 
-        // Examples have no blank behind their sign.
+        // Examples have no blank behind their sign, or several.
         let offered = template.components(separatedBy: "\n").map { line in
-            line.hasPrefix("#") && !line.hasPrefix("# ") ? String(line.dropFirst()) : ""
+            let isText = line.hasPrefix("# ") && !line.hasPrefix("#  ")
+            return line.hasPrefix("#") && !isText ? String(line.dropFirst()) : ""
         }
         let read = ConfigurationReader.read(offered.joined(separator: "\n"), file: "config")
         #expect(!read.diagnostics.contains { $0.severity != .note })

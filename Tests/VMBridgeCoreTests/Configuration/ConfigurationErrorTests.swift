@@ -57,6 +57,7 @@ struct ConfigurationErrorTests {
         Case("vm a\rb", "1:5: error: the control character U+000D cannot stand in a file"),
         Case(
             "a {\nb {\nc {\nd {\ne {\nf {\ng {\nh {\ni {\n}\n",
+            "1:1: error: “a” is unknown in a file's top level",
             "9:1: error: blocks are at most 8 deep"),
     ])
     func syntax(_ example: Case) { check(example, isUsable: false) }
@@ -198,8 +199,8 @@ struct ConfigurationErrorTests {
         Case(
             "rule {\n  show title\n}", "2:8: error: “title” has too few values: title TEMPLATE"),
         Case(
-            "rule {\n  show frame of\n}",
-            "2:14: error: “of” is no frame: on, off (did you mean “off”?)"),
+            "rule {\n  show frame offf\n}",
+            "2:14: error: “offf” is no frame: on, off (did you mean “off”?)"),
         Case(
             "rule {\n  show workspace 3\n}",
             "2:8: error: Wayland does not let a window choose its “workspace”; a rule of the compositor on the window's app id can",

@@ -6,14 +6,22 @@ import VMBridgeCore
 @Suite("[pure] configuration: mutated and random files")
 struct ConfigurationFuzzTests {
     /// What must hold of every reading; nil when it does.
-    private func problem(_ bytes: [UInt8]) -> String? {
+    private func problem(_ bytes: [UInt8]) -> String? { judge(bytes).problem }
+
+    private func judge(_ bytes: [UInt8]) -> (problem: String?, isGood: Bool) {
         let (configuration, said) = ConfigurationReader.read([
             ConfigurationText(file: "f", bytes: bytes)
         ])
         let hasError = said.contains { $0.severity == .error }
         if (configuration == nil) != hasError {
-            return "a configuration beside an error, or neither"
+            return ("a configuration beside an error, or neither", false)
         }
+        if said.isEmpty { return (nil, configuration != nil) }
+        return (complaint(said, bytes), configuration != nil)
+    }
+
+    /// What is wrong with what is said.
+    private func complaint(_ said: [Diagnostic], _ bytes: [UInt8]) -> String? {
         // Places counted by other means than the reader's: lines by their ends, columns by scalars.
         let lines = bytes.split(separator: 0x0a, omittingEmptySubsequences: false)
         var last = (0, 0)
@@ -74,15 +82,15 @@ struct ConfigurationFuzzTests {
         for round in 0..<60_000 {
             // A part of the complete file, whole blocks or not.
             let first = random.below(samples.count)
-            let last = min(samples.count, first + random.below(24))
+            let last = min(samples.count, first + random.below(12))
             let text = Array(samples[first..<last].joined(separator: "\n").utf8)
             let bytes = mutated(text, &random)
-            if let problem = problem(bytes) {
+            let (problem, isGood) = judge(bytes)
+            if let problem {
                 Issue.record("\(round): \(problem): \(String(decoding: bytes, as: UTF8.self))")
                 return
             }
-            let read = ConfigurationReader.read([ConfigurationText(file: "f", bytes: bytes)])
-            if read.configuration != nil { good += 1 }
+            if isGood { good += 1 }
         }
         // Neither all nor none: the mutations reach past the first check.
         #expect(good > 100 && good < 50_000, "\(good) good files")

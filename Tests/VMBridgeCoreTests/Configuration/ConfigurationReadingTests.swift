@@ -287,7 +287,7 @@ struct ConfigurationReadingTests {
             ("fullscren", ["fullscreen", "frame"], "fullscreen"), ("x", ["vm", "tag"], nil),
             ("", ["vm"], nil), ("surfacerate", ["surfaces", "surface-rate"], "surface-rate"),
             (String(repeating: "a", count: 41), [String(repeating: "a", count: 40)], nil),
-            ("elephant", ["element", "buffers"], nil),
+            ("elephant", ["pattern", "buffers"], nil),
         ] {
             #expect(Spelling.nearest(to: word, of: known) == expected, "\(word)")
         }

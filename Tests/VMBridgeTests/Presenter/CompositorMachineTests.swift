@@ -13,6 +13,7 @@ struct CompositorMachineTests {
             switch phase {
             case .connecting: []
             case .binding: [.connected]
+            case .arranging: [.connected, .offered]
             case .ready: [.connected, .bound]
             case .lost: [.connected, .bound, .failed]
             case .backOff: [.refused]
@@ -29,13 +30,17 @@ struct CompositorMachineTests {
         switch (phase, event) {
         case (.connecting, .connected): (.binding, .bind)
         case (.connecting, .refused): (.backOff, [.log, .wait])
+        case (.binding, .offered): (.arranging, .awaitArranged)
+        case (.arranging, .arranged): (.binding, .enter)
+        case (.arranging, .failed), (.arranging, .silent): (.lost, [.logNameless, .clear])
         case (.binding, .bound): (.ready, .tellReady)
         case (.binding, .unsuitable), (.binding, .failed), (.binding, .silent):
             (.lost, [.log, .clear])
         case (.ready, .failed): (.lost, [.clear, .tellLost])
         case (.lost, .cleared): (.backOff, .wait)
         case (.backOff, .retry): (.connecting, .connect)
-        case (.binding, .end), (.ready, .end), (.lost, .end): (.ended, .clear)
+        case (.binding, .end), (.arranging, .end), (.ready, .end), (.lost, .end):
+            (.ended, .clear)
         case (.connecting, .end), (.backOff, .end): (.ended, [])
         default: nil
         }
@@ -52,6 +57,45 @@ struct CompositorMachineTests {
                 #expect(actions == wanted, "\(phase) \(event)")
             }
         }
+    }
+
+    /// What a name comes to at each step, and what follows.
+    @Test(arguments: [
+        [Machine.Event.offered, .failed], [.offered, .silent], [.offered, .arranged, .failed],
+        [.offered, .arranged, .silent], [.offered, .arranged, .unsuitable],
+    ])
+    func withoutANameAtOnce(events: [Machine.Event]) {
+        var machine = machine(in: .binding)
+        var actions = Machine.Actions()
+        for event in events { actions = machine.handle(event, now: 0) }
+        #expect(actions == [.logNameless, .clear])
+        let next = machine.handle(.cleared, now: 0)
+        #expect(next == .connect && machine.phase == .connecting && !machine.isNamed)
+        _ = machine.handle(.connected, now: 0)
+        #expect(!machine.wantsName)
+        let offered = machine.handle(.offered, now: 0)
+        #expect(offered == [])
+        // What fails now is the compositor itself.
+        var other = machine
+        let failed = other.handle(.failed, now: 0)
+        #expect(failed == [.log, .clear])
+        let waits = other.handle(.cleared, now: 0)
+        #expect(waits == .wait)
+        // Only another compositor is asked again.
+        for event in [Machine.Event.bound, .failed, .cleared, .retry, .connected] {
+            _ = machine.handle(event, now: 0)
+        }
+        #expect(machine.wantsName)
+    }
+
+    @Test func aNamedConnectionThatIsLostWaits() {
+        var machine = machine(in: .arranging)
+        for event in [Machine.Event.arranged, .bound] { _ = machine.handle(event, now: 0) }
+        #expect(machine.isNamed && machine.phase == .ready)
+        let lost = machine.handle(.failed, now: 0)
+        #expect(lost == [.clear, .tellLost])
+        let waits = machine.handle(.cleared, now: 0)
+        #expect(waits == .wait && machine.phase == .backOff)
     }
 
     @Test func backOffDoublesUpToItsLimitAndLogsOnce() {

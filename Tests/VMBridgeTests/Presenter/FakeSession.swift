@@ -1,3 +1,5 @@
+import Descriptors
+import Glibc
 import Testing
 import Wayland
 import WaylandTestSupport
@@ -32,6 +34,24 @@ final class FakeSession {
     private var toplevels: [UInt32: UInt32] = [:]
     private var surfaces: [UInt32: UInt32] = [:]
     private var configured: Set<UInt32> = []
+    /// What becomes of a connection that is to bear a name.
+    enum NameAnswer {
+        /// It is accepted.
+        case taken
+        /// A protocol error, as for what the compositor does not like.
+        case refused
+        /// Nothing at all: also what was asked after it stays unanswered.
+        case silence
+        /// The compositor ends before it has said anything.
+        case death
+        /// The first connection is answered, the listener is never looked at.
+        case ignored
+        /// The caller is accepted and hung up on.
+        case hungUp
+    }
+    var nameAnswer = NameAnswer.taken
+    /// What is offered to connections that bear a name; nil for `globals` without the manager.
+    var globalsOfNamed: [(interface: String, version: UInt32)]?
     /// Whether there is a compositor to connect to.
     var isThere = true
     var globals: [(interface: String, version: UInt32)]
@@ -47,8 +67,12 @@ final class FakeSession {
         access: any BufferAccess = LinuxBufferAccess(), policy: FencePolicy = .auto,
         answerLimit: UInt64 = CompositorMachine.answerLimit,
         graphics: GraphicsWorkerOptions? = nil,
-        launcher: any GraphicsWorkerLauncher = ProgramLauncher(), loop: EventLoop? = nil
+        launcher: any GraphicsWorkerLauncher = ProgramLauncher(), loop: EventLoop? = nil,
+        nameAnswer: NameAnswer = .taken,
+        globalsOfNamed: [(interface: String, version: UInt32)]? = nil
     ) throws {
+        self.nameAnswer = nameAnswer
+        self.globalsOfNamed = globalsOfNamed
         self.globals = globals
         self.isThere = isThere
         made = try LiveSession("fake", limits: limits, loop: loop) { loop, logger in
@@ -66,6 +90,11 @@ final class FakeSession {
     private func connect() throws(WaylandConnectError) -> WaylandConnection {
         guard isThere else { throw .unreachable(path: "nowhere", errno: 2) }
         let compositor = FakeCompositor(globals: globals)
+        begin(compositor)
+        return try WaylandConnection.connect(to: compositor.takeClientEnd())
+    }
+
+    private func begin(_ compositor: FakeCompositor) {
         compositor.keepsFenceRules = true
         compositor.onRequest = { [unowned self] in handle($0) }
         callbacks = []
@@ -75,12 +104,39 @@ final class FakeSession {
         // Another compositor's objects have the same numbers.
         (attached, toplevels, surfaces, configured) = ([:], [:], [:], [])
         compositors.append(compositor)
-        return try WaylandConnection.connect(to: compositor.takeClientEnd())
+    }
+
+    /// The requests for a connection that bears a name are complete.
+    private func name(_ request: FakeCompositor.Request) {
+        switch nameAnswer {
+        case .refused:
+            compositor.protocolError(request.object, code: 3, "not this one")
+        case .silence: compositor.isSilent = true
+        case .death: compositor.hangUp()
+        case .ignored: break
+        case .taken, .hungUp:
+            guard
+                let asked = compositor.requests("wp_security_context_manager_v1.create_listener")
+                    .last,
+                case .descriptor(let listener) = asked.arguments[1]
+            else { return }
+            let flags = Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+            let caller = OwnedDescriptor(owning: accept4(listener, nil, nil, flags))
+            guard caller.isValid else { return }
+            let socket = FakeSocket(adopting: caller)
+            if nameAnswer == .hungUp { return socket.hangUp() }
+            let manager = "wp_security_context_manager_v1"
+            begin(
+                FakeCompositor(
+                    globals: globalsOfNamed ?? globals.filter { $0.interface != manager },
+                    socket: socket))
+        }
     }
 
     private func handle(_ request: FakeCompositor.Request) {
         switch (request.interface, request.name) {
         case ("wl_registry", "bind"): bound(request)
+        case ("wp_security_context_v1", "commit"): name(request)
         case ("xdg_wm_base", "get_xdg_surface"):
             guard case .object(let surface) = request.arguments[1] else { return }
             surfaces[surface] = request.created
@@ -190,7 +246,8 @@ final class FakeSession {
         var quiet = 0
         while quiet < 3 {
             try live.turn()
-            quiet = compositor.receive() == 0 ? quiet + 1 : 0
+            let handled = compositors.suffix(2).reduce(0) { $0 + $1.receive() }
+            quiet = handled == 0 ? quiet + 1 : 0
         }
     }
 

@@ -8,6 +8,8 @@ struct CompositorMachine {
         case connecting
         /// Connected; globals and formats are being collected.
         case binding
+        /// The compositor was asked for a connection that bears the VM's name.
+        case arranging
         /// Windows can be made.
         case ready
         /// Gone; what is left of it has to be cleared away.
@@ -23,6 +25,10 @@ struct CompositorMachine {
         case connected
         /// There is none.
         case refused
+        /// It offers connections that bear a name, and one was asked for.
+        case offered
+        /// That connection can be used.
+        case arranged
         /// Globals and formats are complete.
         case bound
         /// The compositor lacks something without which no window can be shown.
@@ -41,7 +47,7 @@ struct CompositorMachine {
 
     /// What to do, in the order of the members.
     struct Actions: OptionSet, Sendable {
-        let rawValue: UInt8
+        let rawValue: UInt16
         /// Open the socket and answer `connected` or `refused`.
         static let connect = Actions(rawValue: 1)
         /// Ask for the globals, and say `silent` when `answerLimit` is over and they are not there.
@@ -56,6 +62,12 @@ struct CompositorMachine {
         static let log = Actions(rawValue: 32)
         /// Say `retry` after `delay`.
         static let wait = Actions(rawValue: 64)
+        /// Say `arranged` when the compositor has handled all so far, `silent` if that takes too long.
+        static let awaitArranged = Actions(rawValue: 128)
+        /// Leave the connection for the one that was arranged.
+        static let enter = Actions(rawValue: 256)
+        /// Write to the log that the next connection bears no name, and why.
+        static let logNameless = Actions(rawValue: 512)
     }
 
     /// First time to wait, nanoseconds.
@@ -70,6 +82,10 @@ struct CompositorMachine {
     static let trustedAfter: UInt64 = 10_000_000_000
 
     private(set) var phase = Phase.connecting
+    /// The connection bears the VM's name.
+    private(set) var isNamed = false
+    /// A name was tried with this compositor and came to nothing: it must not cost the windows.
+    private var isNamelessByFailure = false
     /// How long to wait now, nanoseconds.
     private(set) var delay = CompositorMachine.firstDelay
     private var nextDelay = CompositorMachine.firstDelay
@@ -87,6 +103,9 @@ struct CompositorMachine {
         case (.binding, .end), (.ready, .end), (.lost, .end):
             phase = .ended
             return .clear
+        case (.arranging, .end):
+            phase = .ended
+            return .clear
         case (_, .end):
             phase = .ended
             return []
@@ -95,6 +114,18 @@ struct CompositorMachine {
             return .bind
         case (.connecting, .refused):
             return report().union(backOff())
+        case (.binding, .offered) where wantsName:
+            phase = .arranging
+            return .awaitArranged
+        case (.arranging, .arranged):
+            phase = .binding
+            isNamed = true
+            return .enter
+        case (.arranging, .failed), (.arranging, .silent):
+            return giveUpName()
+        case (.binding, .unsuitable) where isNamed, (.binding, .silent) where isNamed,
+            (.binding, .failed) where isNamed:
+            return giveUpName()
         case (.binding, .bound):
             phase = .ready
             readySince = now
@@ -110,16 +141,36 @@ struct CompositorMachine {
         case (.ready, .failed):
             phase = .lost
             hasReported = true
+            // Whoever comes back may be another.
+            isNamed = false
+            isNamelessByFailure = false
             if now >= readySince + Self.trustedAfter { nextDelay = Self.firstDelay }
             return [.clear, .tellLost]
+        case (.lost, .cleared) where isNamed:
+            // The compositor is there: it is met again at once, without a name.
+            isNamed = false
+            phase = .connecting
+            return .connect
         case (.lost, .cleared):
             return backOff()
         case (.backOff, .retry):
             phase = .connecting
             return .connect
-        case (.connecting, _), (.binding, _), (.ready, _), (.lost, _), (.backOff, _):
+        case (.connecting, _), (.binding, _), (.arranging, _), (.ready, _), (.lost, _),
+            (.backOff, _):
             return []
         }
+    }
+
+    /// Whether a connection that bears the VM's name is to be asked for, where it is offered.
+    var wantsName: Bool { phase == .binding && !isNamed && !isNamelessByFailure }
+
+    private mutating func giveUpName() -> Actions {
+        phase = .lost
+        // Until it is cleared away: what then follows goes by it.
+        isNamed = true
+        isNamelessByFailure = true
+        return [.logNameless, .clear]
     }
 
     private mutating func backOff() -> Actions {

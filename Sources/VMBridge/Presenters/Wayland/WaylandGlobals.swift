@@ -24,6 +24,14 @@ final class WaylandGlobals {
     private let logger: Logger
     private var isComplete = false
 
+    /// The interfaces that are bound where they are offered.
+    static let used = [
+        WlCompositor.interfaceName, WlShm.interfaceName, XdgWmBase.interfaceName,
+        ZwpLinuxDmabufV1.interfaceName, WpViewporter.interfaceName, WpPresentation.interfaceName,
+        ZxdgDecorationManagerV1.interfaceName, WpLinuxDrmSyncobjManagerV1.interfaceName,
+        ZwpLinuxExplicitSynchronizationV1.interfaceName,
+    ]
+
     /// Names what a compositor lacks, in words; nil when windows can be shown.
     static func missing(in registry: WaylandRegistry) -> String? {
         var missing: [String] = []

@@ -22,11 +22,15 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     private let loop: EventLoop
     private let logger: Logger
     private var machine = CompositorMachine()
+    private var naming = ConnectionNaming()
     private let books: PresenterBooks
     private let copies: CopyPath
     private let blits: BlitPath
     private let fences: FencePath
     private var connection: WaylandConnection?
+    private var context: SecurityContext?
+    /// Who answers at the other end; asked where the compositor itself listens.
+    private var compositor: CompositorIdentity?
     private var registry: WaylandRegistry?
     private var globals: WaylandGlobals?
     private var registration: Registration?
@@ -37,7 +41,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     private var binding: WlCallback?
     private var buffers = SlotObjects<WaylandBuffer>()
     private var windows = SlotObjects<WaylandWindow>()
-    /// What ends the connection as soon as nothing of libwayland is under way.
+    /// What ends the connection, or changes it for another, as soon as nothing of libwayland is under way.
     private var failure: (event: CompositorMachine.Event, why: String)? {
         didSet { hasFailed = failure != nil }
     }
@@ -125,11 +129,18 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         let actions = machine.handle(event, now: loop.now())
         if !why.isEmpty { trouble = why }
         if actions.contains(.bind) { bind() }
+        if actions.contains(.awaitArranged), let connection {
+            if let timer { loop.arm(timer, after: limit) }
+            awaitAnswer(connection)
+        }
+        if actions.contains(.enter) { enterContext() }
         if actions.contains(.tellReady) {
             trouble = nil
             if let timer { loop.disarm(timer) }
+            naming.settled(isNamed: machine.isNamed, vmName, logger)
             books.tell(.ready)
         }
+        if actions.contains(.logNameless) { naming.failed(why) }
         if actions.contains(.log) {
             let advice =
                 event == .refused
@@ -158,7 +169,40 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     private func openConnection() throws(WaylandConnectError) {
         let connection = try open()
         registration = try watch(connection)
+        compositor = CompositorIdentity(peerOf: connection.fileDescriptor)
         self.connection = connection
+    }
+
+    /// Leaves the first connection for the one that bears the VM's name.
+    private func enterContext() {
+        guard let context else { return }
+        leaveConnection()
+        do throws(WaylandConnectError) {
+            let connection = try WaylandConnection.connect(to: context.takeClient())
+            registration = try watch(connection)
+            self.connection = connection
+        } catch {
+            return handle(.failed, why: error.description)
+        }
+        bind()
+    }
+
+    /// Asks for a connection that bears the VM's name; false where there is none to be had.
+    private func arrangeContext(_ registry: WaylandRegistry, _ connection: WaylandConnection)
+        -> Bool
+    {
+        guard let manager = registry.bind(WpSecurityContextManagerV1.self) else {
+            naming.failed("the compositor offers none")
+            return false
+        }
+        defer { manager.destroy() }
+        do throws(KernelError) {
+            context = try SecurityContext(vmName, manager, registry)
+        } catch {
+            naming.failed("\(error)")
+            return false
+        }
+        return true
     }
 
     private func watch(
@@ -173,9 +217,14 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
 
     private func bind() {
         guard let connection else { return }
-        if let timer { loop.arm(timer, after: answerLimit) }
+        if let timer { loop.arm(timer, after: limit) }
         registry = WaylandRegistry(connection)
         awaitAnswer(connection)
+    }
+
+    /// How long the compositor may take to answer; less where there is another way to it.
+    private var limit: UInt64 {
+        machine.isNamed || machine.phase == .arranging ? answerLimit / 2 : answerLimit
     }
 
     private func awaitAnswer(_ connection: WaylandConnection) {
@@ -184,17 +233,22 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         binding = callback
     }
 
-    /// The first answer says that all globals are known, the second one that their formats are.
+    /// The first answer says that all globals are known, the second one that their formats are. In between
+    /// there may be one that says that a connection with a name can be used, where it begins anew.
     override package func wlCallbackDone(_ sender: WlCallback, callbackData: UInt32) {
         guard sender == binding, let connection, let registry else { return }
         binding = nil
-        if let globals {
+        if machine.phase == .arranging {
+            failure = (.arranged, "")
+        } else if let globals {
             globals.complete()
-            fences.choose(
-                globals, compositor: CompositorIdentity(peerOf: connection.fileDescriptor))
+            fences.choose(globals, compositor: compositor)
             handle(.bound)
+        } else if machine.wantsName, arrangeContext(registry, connection) {
+            handle(.offered)
         } else if let globals = WaylandGlobals(registry, books, logger) {
             self.globals = globals
+            context?.warnOfHidden(in: registry, logger)
             awaitAnswer(connection)
         } else {
             let why =
@@ -239,6 +293,13 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
             books.removeNext()
             discard(operation)
         }
+        leaveConnection()
+        context = nil
+        failure = nil
+        books.sweep()
+    }
+
+    private func leaveConnection() {
         binding?.destroyProxy()
         binding = nil
         globals?.tearDown()
@@ -250,9 +311,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         if let registration { loop.remove(registration) }
         registration = nil
         connection = nil
-        failure = nil
         isBlocked = false
-        books.sweep()
     }
 
     /// What waits for a connection that has ended: objects are freed, wishes forgotten.
@@ -288,6 +347,9 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         return windows[surface.slot]?.preference?.formats(globals.catalog)
     }
     package var device: String? { books.device?.description }
+    package var securityContext: SecurityContextStatus? {
+        isReady ? naming.status : nil
+    }
     package var isReady: Bool { machine.phase == .ready }
     package var name: String { "the compositor" }
 
@@ -598,8 +660,10 @@ extension WaylandPresenter: EventHandler, TimerHandler, LoopHook {
     }
 
     package func timerFired(_ timer: TimerID, now: UInt64) {
-        guard machine.phase == .binding else { return handle(.retry) }
-        let limit = answerLimit / 1_000_000
+        guard machine.phase == .binding || machine.phase == .arranging else {
+            return handle(.retry)
+        }
+        let limit = limit / 1_000_000
         handle(
             .silent, why: "the compositor took the connection and gave no answer for \(limit) ms")
     }
