@@ -1,5 +1,5 @@
+import CLinux
 import Descriptors
-import Glibc
 import Testing
 import Wayland
 import WaylandTestSupport
@@ -120,8 +120,7 @@ final class FakeSession {
                     .last,
                 case .descriptor(let listener) = asked.arguments[1]
             else { return }
-            let flags = Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-            let caller = OwnedDescriptor(owning: accept4(listener, nil, nil, flags))
+            let caller = OwnedDescriptor(owning: vmb_socket_accept(listener))
             guard caller.isValid else { return }
             let socket = FakeSocket(adopting: caller)
             if nameAnswer == .hungUp { return socket.hangUp() }

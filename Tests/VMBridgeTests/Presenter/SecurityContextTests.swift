@@ -232,10 +232,7 @@ private final class SharedLog: LogHandler, Sendable {
         get { nil }
         set {}
     }
-    func log(
-        level: Logger.Level, message: Logger.Message, metadata: Logger.Metadata?, source: String,
-        file: String, function: String, line: UInt
-    ) {
-        kept.withLock { $0.append("\(message)") }
+    func log(event: LogEvent) {
+        kept.withLock { $0.append("\(event.message)") }
     }
 }
