@@ -169,7 +169,7 @@ extension Doctor {
         Use(
             interface: "wp_security_context_manager_v1", name: "security-context",
             gives: "each VM's connection bears its name, for the compositor's rules",
-            costs: "the compositor tells VMs apart by app ids alone", loss: ""),
+            costs: "titles and app ids name the VM, its connection does not", loss: ""),
     ]
 
     private static func use(_ use: Use, _ offer: CompositorOffer) -> DoctorFinding {
@@ -236,10 +236,7 @@ extension Doctor {
     private static let later = [
         Later(
             interface: "wp_fractional_scale_manager_v1", name: "fractional-scale",
-            purpose: "sharp pictures at 1.25 and the like", today: "pictures may be blurred"),
-        Later(
-            interface: "wp_security_context_manager_v1", name: "security-context",
-            purpose: "VMs marked for the compositor", today: "titles name the VM"),
+            purpose: "sharp pictures at 1.25 and the like", today: "pictures may be blurred")
     ]
 
     private static func wait(_ offer: CompositorOffer, _ later: Later) -> DoctorFinding {

@@ -386,7 +386,7 @@ enum DoctorHosts {
             "compositor.wp_linux_drm_syncobj_manager_v1", .note, "next best", "if you miss it",
             compositor { $0.versions["wp_linux_drm_syncobj_manager_v1"] = nil }),
         Case(
-            "compositor.wp_security_context_manager_v1", .note, "titles", "nothing",
+            "compositor.wp_security_context_manager_v1", .note, "titles", "if you miss it",
             compositor { $0.versions["wp_security_context_manager_v1"] = nil }),
     ]
 

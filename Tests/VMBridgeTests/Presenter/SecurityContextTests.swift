@@ -100,7 +100,7 @@ struct SecurityContextTests {
 
     /// Whatever goes wrong with the name, the windows are shown without one, at once and with the reason.
     @Test(arguments: [
-        (FakeSession.NameAnswer.refused, "protocol error 3 of wp_security_context_v1"),
+        (FakeSession.NameAnswer.refused, "protocol error 3 of"),
         (.death, "the compositor closed the connection"),
         (.silence, "gave no answer for"), (.ignored, "gave no answer for"),
         (.hungUp, "the compositor closed the connection"),
