@@ -38,6 +38,7 @@ struct SurfaceFixture {
         case .commit: "commit"
         case .commitState: "commit state"
         case .end(let use, let outcome): "end \(use.slot.index) \(outcome)"
+        case .giveBackImage(let use): "give \(use.slot.index)"
         case .cancelWaits(let use): "cancel \(use.slot.index)"
         case .tellConfigure(let configure):
             "tell \(configure.size)"
@@ -72,6 +73,10 @@ struct SurfaceFixture {
     mutating func destroy() -> String { SurfaceFixture.words(machine.destroy()) }
     mutating func gone() -> String { SurfaceFixture.words(machine.windowGone()) }
     mutating func close() -> String { SurfaceFixture.words(machine.closeRequested()) }
+
+    mutating func conceal() -> String { SurfaceFixture.words(machine.conceal()) }
+    mutating func reveal() -> String { SurfaceFixture.words(machine.reveal()) }
+    mutating func thaw() -> String { SurfaceFixture.words(machine.thaw()) }
 
     mutating func unblock(_ number: UInt64, _ wait: FrameWaits) -> String {
         SurfaceFixture.words(machine.unblock(SurfaceFixture.use(number), wait))

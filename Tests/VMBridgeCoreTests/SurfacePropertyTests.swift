@@ -6,7 +6,7 @@ import VMBridgeCore
 struct SurfacePropertyTests {
     /// One random event.
     private func step(_ world: inout SurfaceWorld) {
-        switch world.random.below(42) {
+        switch world.random.below(46) {
         case 0..<12: world.sendFrame()
         case 12..<18: unblock(&world)
         case 18..<24:
@@ -40,6 +40,10 @@ struct SurfacePropertyTests {
             let isGone = world.machine.phase == .gone
             if !world.leaving.isEmpty || isGone, world.random.oneIn(2) { world.windowGone() }
         case 39, 40: world.endPassedFence()
+        case 41: if world.random.oneIn(2) { world.conceal() }
+        case 42: world.reveal()
+        case 43: if world.random.oneIn(3) { world.freeze() }
+        case 44: world.thaw()
         default:
             if world.random.oneIn(world.destroyOdds) {
                 world.perform(world.machine.destroy())
@@ -94,7 +98,8 @@ struct SurfacePropertyTests {
             world.fail("the machine believes that its frame is held")
         }
         let isOpen = machine.phase == .ready || machine.phase == .presenting
-        if isOpen, machine.hasReadyFrame, !machine.isCallbackPending {
+        let keeps = world.isFrozen && machine.current != nil
+        if isOpen, machine.hasReadyFrame, !machine.isCallbackPending, !keeps {
             world.fail("a complete frame waits for nothing")
         }
         if world.hasWindow, machine.isCallbackPending != world.isCallbackPending {
@@ -102,6 +107,11 @@ struct SurfacePropertyTests {
         }
         let hasWindow = [.awaitingConfigure, .ready, .presenting, .hidden].contains(machine.phase)
         if hasWindow != world.hasWindow { world.fail("the window is out of step") }
+        if machine.isFrozen != world.isFrozen { world.fail("frozen is out of step") }
+        let isOver = machine.phase == .closing || machine.phase == .gone
+        if !isOver, (machine.phase == .concealed) != world.isConcealed {
+            world.fail("concealed is out of step")
+        }
         if machine.phase == .closing, world.leaving.isEmpty { world.fail("closing for ever") }
         if machine.phase == .gone, !world.leaving.isEmpty { world.fail("gone too early") }
     }
@@ -109,6 +119,8 @@ struct SurfacePropertyTests {
     /// Sends one more frame and lets everything come that it waits for: then it is on the screen.
     private func settle(_ world: inout SurfaceWorld) {
         guard world.machine.phase != .closing, world.machine.phase != .gone else { return }
+        world.reveal()
+        world.thaw()
         world.map()
         let plain = ConfigureRecord(size: Size(width: 7, height: 7))
         world.isConfigured = true
@@ -176,6 +188,7 @@ struct SurfacePropertyTests {
         totals.commits += world.commits
         totals.uses += world.begun
         totals.rebuilt += world.rebuilt
+        totals.concealed += world.concealed
         totals.mostActions = max(totals.mostActions, world.mostActions)
         return true
     }
@@ -186,6 +199,8 @@ struct SurfacePropertyTests {
         var uses = 0
         /// Windows made anew for a fence.
         var rebuilt = 0
+        /// Windows taken away because the host wanted none.
+        var concealed = 0
         var mostActions = 0
     }
 
@@ -200,8 +215,8 @@ struct SurfacePropertyTests {
         #expect(totals.events == count * events)
         // The world really turns: frames are accepted and shown.
         #expect(totals.uses > totals.events / 20 && totals.commits > totals.events / 100)
-        #expect(totals.rebuilt > count / 100)
-        // All three that are not committed cancelled and ended, and the window.
-        #expect(totals.mostActions <= 7)
+        #expect(totals.rebuilt > count / 100 && totals.concealed > count / 100)
+        // A conceal: three images given back, two frames cancelled and ended, the window and the word of it.
+        #expect(totals.mostActions <= 9)
     }
 }

@@ -466,4 +466,118 @@ struct SurfaceScenarioTests {
             It.frame(1) { $0.destination = Size(width: 3, height: 4) }.shownSize
                 == Size(width: 3, height: 4))
     }
+
+    // MARK: The host's wishes
+
+    @Test("a concealed surface takes frames at the beat; the newest is shown when it is revealed")
+    func concealed() {
+        var it = It.configured()
+        _ = it.accept(1)
+        #expect(it.conceal() == "destroy window, tell 640x480 suspended")
+        #expect(it.machine.phase == .concealed && it.conceal() == "")
+        #expect(it.accept(2) == "" && it.machine.hasReadyFrame)
+        #expect(it.tick() == "end 2 superseded, discarded 2" && it.tick() == "")
+        #expect(it.gone() == "")
+        #expect(it.accept(3) == "" && it.accept(4) == "end 3 superseded")
+        #expect(it.reveal() == "" && it.machine.framesLackingImport.count == 1)
+        #expect(it.map() == "create window")
+        #expect(it.unblock(4, .importing) == "")
+        #expect(it.configure() == "ack 1, tell 640x480, commit" && shown(it) == 4)
+        #expect(it.machine.current?.damage.isWhole == true)
+    }
+
+    @Test("when all was let go unseen, the producer is asked for a frame after the reveal")
+    func concealedAsks() {
+        var it = It.configured()
+        _ = it.accept(1)
+        _ = it.conceal()
+        _ = it.accept(2)
+        _ = it.tick()
+        _ = it.reveal()
+        _ = it.map()
+        #expect(it.configure() == "ack 1, tell 640x480 wants")
+        #expect(it.accept(3) == "commit" && shown(it) == 3)
+    }
+
+    @Test("the use of a window that was concealed ends with it, also after the surface itself")
+    func concealedAndDestroyed() {
+        var it = It.configured()
+        _ = it.accept(1)
+        _ = it.conceal()
+        #expect(it.destroy() == "" && it.machine.phase == .closing)
+        #expect(it.gone() == "" && it.machine.phase == .gone)
+        var other = It()
+        _ = other.conceal()
+        #expect(other.destroy() == "" && other.machine.phase == .gone)
+    }
+
+    @Test("a fence that was passed on is waited for here when its frame is concealed")
+    func concealedPassedFence() {
+        var it = It.configured()
+        _ = it.accept(1)
+        #expect(it.pass(2) == "" && it.machine.hasReadyFrame)
+        #expect(it.conceal() == "give 2, destroy window, tell 640x480 suspended")
+        #expect(!it.machine.hasReadyFrame && it.tick() == "")
+        #expect(it.machine.waitingUse(FrameSequence(2)) != nil)
+        #expect(it.unblock(2, .fence) == "" && it.tick() == "end 2 superseded, discarded 2")
+    }
+
+    @Test("a stuck fence of a window that was concealed makes no new one")
+    func concealedStuckFence() {
+        var it = It.configured()
+        _ = it.pass(1)
+        #expect(it.conceal() == "destroy window, tell 640x480 suspended")
+        #expect(it.stuck(1) == "" && it.machine.phase == .concealed)
+        _ = it.reveal()
+        #expect(it.map() == "create window" && it.stuck(1) == "")
+    }
+
+    @Test("a compositor that goes and comes means nothing to a concealed surface")
+    func concealedWithoutCompositor() {
+        var it = It.configured()
+        _ = it.accept(1)
+        _ = it.conceal()
+        #expect(it.lost() == "" && it.map() == "" && it.heldTooLong() == "")
+        #expect(it.accept(2) == "" && it.tick() == "end 2 superseded, discarded 2")
+        #expect(it.accept(3, .fence) == "" && it.accept(4) == "cancel 3, end 3 superseded")
+        _ = it.reveal()
+        #expect(it.heldTooLong() == "cancel 4, end 4 lost")
+    }
+
+    @Test("a frozen window keeps its frame; later ones end at the beat, a thaw shows the newest")
+    func frozen() {
+        var it = It.configured()
+        _ = it.accept(1)
+        it.machine.freeze()
+        #expect(it.accept(2) == "" && it.callback() == "")
+        #expect(it.tick() == "end 2 superseded, discarded 2" && shown(it) == 1)
+        #expect(it.accept(3) == "" && it.accept(4) == "end 3 superseded")
+        #expect(it.thaw() == "commit" && shown(it) == 4)
+        #expect(it.machine.current?.damage.isWhole == true)
+    }
+
+    @Test("when all was let go unseen, a thaw asks the producer for a frame")
+    func frozenAsks() {
+        var it = It.configured()
+        _ = it.accept(1)
+        it.machine.freeze()
+        _ = it.callback()
+        _ = it.accept(2)
+        _ = it.tick()
+        #expect(it.callback() == "")
+        #expect(it.thaw() == "tell 640x480 wants")
+    }
+
+    @Test("a window without content gets one frame, however frozen, and each new window does")
+    func frozenFirst() {
+        var it = It.configured()
+        it.machine.freeze()
+        #expect(it.accept(1) == "commit" && it.callback() == "" && it.accept(2) == "")
+        #expect(it.lost() == "end 1 lost")
+        _ = it.map()
+        _ = it.unblock(2, .importing)
+        #expect(it.configure() == "ack 1, tell 640x480, commit" && shown(it) == 2)
+        _ = it.callback()
+        #expect(it.accept(3) == "")
+    }
 }

@@ -22,14 +22,19 @@ struct SurfaceTableTests {
         case suspended
         /// Unmapped for too long.
         case dormant
+        /// As `presenting`, then concealed.
+        case concealed
+        /// Frame 1 is committed and held, its callback came; frozen, then 2 complete and 3 waiting.
+        case frozen
 
         var phase: SurfaceMachine.Phase {
             switch self {
             case .unmapped, .dormant: .unmapped
             case .awaitingConfigure: .awaitingConfigure
             case .ready: .ready
-            case .presenting, .idle: .presenting
+            case .presenting, .idle, .frozen: .presenting
             case .hidden, .suspended: .hidden
+            case .concealed: .concealed
             case .closing: .closing
             case .gone: .gone
             }
@@ -40,6 +45,7 @@ struct SurfaceTableTests {
         case map, configure, suspend, callback, silence, tick, released, close, lost, heldTooLong
         case accept, acceptFence, acceptImport, unblockOldest, unblockFence, failOldest, failFence
         case failReady, commitFailed, refused, destroy, windowGone
+        case conceal, reveal, freeze, thaw
     }
 
     private func fixture(_ start: Start) -> SurfaceFixture {
@@ -49,12 +55,13 @@ struct SurfaceTableTests {
             _ = it.accept(1, .importing)
             if start != .unmapped { _ = it.map() }
             if start == .ready { _ = it.configure() }
-        case .presenting, .hidden, .closing, .gone:
+        case .presenting, .hidden, .closing, .gone, .concealed:
             it = .configured()
             _ = it.accept(1)
             _ = it.accept(2)
             _ = it.accept(3, .fence)
             if start == .hidden { _ = it.silence() }
+            if start == .concealed { _ = it.conceal() }
             if start == .closing || start == .gone { _ = it.destroy() }
             if start == .gone { _ = it.gone() }
         case .idle, .suspended:
@@ -65,6 +72,13 @@ struct SurfaceTableTests {
                 _ = it.configure(states: SurfaceFixture.suspended)
                 _ = it.accept(2)
             }
+        case .frozen:
+            it = .configured()
+            _ = it.accept(1)
+            it.machine.freeze()
+            _ = it.callback()
+            _ = it.accept(2)
+            _ = it.accept(3, .fence)
         case .dormant:
             _ = it.accept(1, .importing)
             _ = it.heldTooLong()
@@ -101,6 +115,12 @@ struct SurfaceTableTests {
             return ""
         case .destroy: return it.destroy()
         case .windowGone: return it.gone()
+        case .conceal: return it.conceal()
+        case .reveal: return it.reveal()
+        case .freeze:
+            it.machine.freeze()
+            return ""
+        case .thaw: return it.thaw()
         }
     }
 
@@ -108,6 +128,7 @@ struct SurfaceTableTests {
     /// pair does nothing and stays where it is, and `quiet` lists those, so that none is forgotten.
     private let rows: [Start: [Event: (String, SurfaceMachine.Phase)]] = [
         .unmapped: [
+            .conceal: ("give 1, tell 0x0 suspended", .concealed),
             .map: ("create window", .awaitingConfigure),
             .heldTooLong: ("cancel 1, end 1 lost", .unmapped),
             .accept: ("cancel 1, end 1 superseded", .unmapped),
@@ -116,6 +137,7 @@ struct SurfaceTableTests {
             .destroy: ("cancel 1, end 1 lost", .gone),
         ],
         .awaitingConfigure: [
+            .conceal: ("give 1, destroy window, tell 0x0 suspended", .concealed),
             .configure: ("ack 9, tell 800x600", .ready),
             .suspend: ("ack 9, tell 800x600 suspended", .ready),
             .close: ("tell close", .awaitingConfigure),
@@ -125,6 +147,7 @@ struct SurfaceTableTests {
             .destroy: ("cancel 1, end 1 lost, destroy window", .closing),
         ],
         .ready: [
+            .conceal: ("give 1, destroy window, tell 640x480 suspended", .concealed),
             .configure: ("ack 9, tell 800x600", .ready),
             .suspend: ("ack 9, tell 800x600 suspended", .ready),
             .close: ("tell close", .ready),
@@ -135,6 +158,7 @@ struct SurfaceTableTests {
             .destroy: ("cancel 1, end 1 lost, destroy window", .closing),
         ],
         .presenting: [
+            .conceal: ("give 2, give 3, destroy window, tell 640x480 suspended", .concealed),
             .configure: ("ack 9, tell 800x600, commit state", .presenting),
             .suspend: ("ack 9, tell 800x600 suspended, commit state", .hidden),
             .callback: ("commit", .presenting),
@@ -149,6 +173,7 @@ struct SurfaceTableTests {
             .destroy: ("cancel 3, end 3 lost, end 2 lost, destroy window", .closing),
         ],
         .hidden: [
+            .conceal: ("give 2, give 3, destroy window, tell 640x480 suspended", .concealed),
             .configure: ("ack 9, tell 800x600, commit state", .hidden),
             .suspend: ("ack 9, tell 800x600 suspended, commit state", .hidden),
             .callback: ("commit", .presenting),
@@ -176,6 +201,7 @@ struct SurfaceTableTests {
             .acceptImport: ("cancel 9, end 9 lost", .gone),
         ],
         .idle: [
+            .conceal: ("destroy window, tell 640x480 suspended", .concealed),
             .configure: ("ack 9, tell 800x600, commit state", .presenting),
             .suspend: ("ack 9, tell 800x600 suspended, commit state", .hidden),
             .close: ("tell close", .presenting),
@@ -185,6 +211,7 @@ struct SurfaceTableTests {
             .destroy: ("destroy window", .closing),
         ],
         .suspended: [
+            .conceal: ("give 2, destroy window, tell 640x480 suspended", .concealed),
             .configure: ("ack 9, tell 800x600, commit", .presenting),
             .suspend: ("ack 9, tell 800x600 suspended, commit state", .hidden),
             .tick: ("end 2 superseded, discarded 2", .hidden),
@@ -196,60 +223,104 @@ struct SurfaceTableTests {
             .destroy: ("end 2 lost, destroy window", .closing),
         ],
         .dormant: [
+            .conceal: ("tell 0x0 suspended", .concealed),
             .map: ("create window", .awaitingConfigure),
             .accept: ("end 9 superseded", .unmapped),
             .acceptFence: ("cancel 9, end 9 superseded", .unmapped),
             .acceptImport: ("cancel 9, end 9 superseded", .unmapped),
             .destroy: ("", .gone),
         ],
+        .concealed: [
+            .tick: ("end 2 superseded, discarded 2", .concealed),
+            .accept: ("cancel 3, end 3 superseded, end 2 superseded", .concealed),
+            .unblockFence: ("end 2 superseded", .concealed),
+            .failFence: ("cancel 3, end 3 refused", .concealed),
+            .failReady: ("end 2 refused", .concealed),
+            .destroy: ("cancel 3, end 3 lost, end 2 lost", .closing),
+            .reveal: ("", .unmapped),
+        ],
+        .frozen: [
+            .configure: ("ack 9, tell 800x600, commit state", .presenting),
+            .suspend: ("ack 9, tell 800x600 suspended, commit state", .hidden),
+            .tick: ("end 2 superseded, discarded 2", .presenting),
+            .close: ("tell close", .presenting),
+            .lost: ("cancel 3, end 3 lost, end 1 lost", .unmapped),
+            .accept: ("cancel 3, end 3 superseded, end 2 superseded", .presenting),
+            .unblockFence: ("end 2 superseded", .presenting),
+            .failFence: ("cancel 3, end 3 refused", .presenting),
+            .failReady: ("end 2 refused", .presenting),
+            .commitFailed: ("end 1 refused", .presenting),
+            .destroy: ("cancel 3, end 3 lost, end 2 lost, destroy window", .closing),
+            .conceal: ("give 2, give 3, destroy window, tell 640x480 suspended", .concealed),
+            .thaw: ("commit", .presenting),
+        ],
     ]
 
     private let quiet: [Start: Set<Event>] = [
         .unmapped: [
+            .reveal, .freeze, .thaw,
             .configure, .suspend, .callback, .silence, .tick, .released, .close, .lost,
             .acceptFence, .unblockOldest, .unblockFence, .failFence, .failReady, .commitFailed,
             .refused,
             .windowGone,
         ],
         .awaitingConfigure: [
+            .reveal, .freeze, .thaw,
             .map, .callback, .silence, .tick, .released, .heldTooLong, .acceptFence, .acceptImport,
             .unblockOldest, .unblockFence, .failFence, .failReady, .commitFailed, .refused,
             .windowGone,
         ],
         .ready: [
+            .reveal, .freeze, .thaw,
             .map, .callback, .silence, .tick, .released, .heldTooLong, .acceptFence, .acceptImport,
             .unblockFence, .failFence, .failReady, .commitFailed, .refused, .windowGone,
         ],
         .presenting: [
+            .reveal, .freeze, .thaw,
             .map, .tick, .released, .heldTooLong, .acceptFence, .acceptImport, .unblockOldest,
             .failOldest, .refused, .windowGone,
         ],
         .hidden: [
+            .reveal, .freeze, .thaw,
             .map, .silence, .released, .heldTooLong, .acceptFence, .acceptImport, .unblockOldest,
             .failOldest, .refused, .windowGone,
         ],
         .closing: [
+            .conceal, .reveal, .freeze, .thaw,
             .map, .configure, .suspend, .callback, .silence, .tick, .released, .close, .heldTooLong,
             .unblockOldest, .unblockFence, .failOldest, .failFence, .failReady, .refused, .destroy,
         ],
         .gone: [
+            .conceal, .reveal, .freeze, .thaw,
             .map, .configure, .suspend, .callback, .silence, .tick, .released, .close, .lost,
             .heldTooLong, .unblockOldest, .unblockFence, .failOldest, .failFence, .failReady,
             .commitFailed, .refused, .destroy, .windowGone,
         ],
         .idle: [
+            .reveal, .freeze, .thaw,
             .map, .callback, .silence, .tick, .released, .heldTooLong, .acceptFence, .acceptImport,
             .unblockOldest, .unblockFence, .failOldest, .failFence, .failReady, .refused,
             .windowGone,
         ],
         .suspended: [
+            .reveal, .freeze, .thaw,
             .map, .callback, .silence, .released, .heldTooLong, .acceptFence, .acceptImport,
             .unblockOldest, .unblockFence, .failOldest, .failFence, .refused, .windowGone,
         ],
         .dormant: [
+            .reveal, .freeze, .thaw,
             .configure, .suspend, .callback, .silence, .tick, .released, .close, .lost,
             .heldTooLong, .unblockOldest, .unblockFence, .failOldest, .failFence, .failReady,
             .commitFailed, .refused, .windowGone,
+        ],
+        .concealed: [
+            .conceal, .freeze, .thaw, .map, .configure, .suspend, .callback, .silence, .released,
+            .close, .lost, .heldTooLong, .acceptFence, .acceptImport, .unblockOldest, .failOldest,
+            .commitFailed, .refused, .windowGone,
+        ],
+        .frozen: [
+            .reveal, .freeze, .map, .callback, .silence, .released, .heldTooLong, .acceptFence,
+            .acceptImport, .unblockOldest, .failOldest, .refused, .windowGone,
         ],
     ]
 

@@ -43,6 +43,11 @@ struct SurfaceWorld {
     var lastAccepted: UInt64 = 0
     var pictures: [UInt64: Picture] = [:]
 
+    /// The host wants no window.
+    var isConcealed = false
+    /// The host wants the window to stay as it is.
+    var isFrozen = false
+
     /// Given up on after too long without a compositor: its frames end at once.
     var isDormant = false
 
@@ -53,6 +58,7 @@ struct SurfaceWorld {
     var commits = 0
     var mostActions = 0
     var rebuilt = 0
+    var concealed = 0
 
     // The compositor.
     var hasWindow = false
@@ -129,7 +135,8 @@ struct SurfaceWorld {
         }
         begun += 1
         var waits: FrameWaits = []
-        if !hasWindow || random.oneIn(4) { waits.insert(.importing) }
+        // Nothing is imported for a surface that the host has concealed.
+        if !isConcealed, !hasWindow || random.oneIn(4) { waits.insert(.importing) }
         if random.oneIn(3) { waits.insert(.fence) }
         if random.oneIn(10) { waits.insert(.time) }
         // The presenter takes a fence along for an image that is there.
@@ -145,7 +152,7 @@ struct SurfaceWorld {
         var frame = Frame(
             record, use: use, buffer: buffer, size: size, receivedAt: 0, waits: waits)
         frame.isFencePassed = isPassed
-        perform(machine.accept(frame), mayDiscard: isDormant)
+        perform(machine.accept(frame), mayDiscard: isDormant && !isConcealed)
     }
 
     /// The guest painted, and the machine never learns what.
@@ -243,6 +250,51 @@ struct SurfaceWorld {
         perform(machine.map())
     }
 
+    // MARK: The host's wishes
+
+    mutating func conceal() {
+        let isOver = machine.phase == .closing || machine.phase == .gone
+        let hadWindow = hasWindow
+        perform(machine.conceal())
+        if hadWindow, !hasWindow { concealed += 1 }
+        guard !isOver else { return }
+        (isConcealed, isDormant) = (true, false)
+        if machine.phase != .concealed { fail("not concealed, but \(machine.phase)") }
+        if hasWindow { fail("a window of a concealed surface") }
+    }
+
+    mutating func reveal() {
+        guard isConcealed, machine.phase == .concealed else {
+            let phase = machine.phase
+            perform(machine.reveal())
+            if machine.phase != phase { fail("revealed in \(phase)") }
+            return
+        }
+        isConcealed = false
+        let newest = machine.uses.compactMap { live[$0]?.sequence }.max()
+        for use in machine.uses { live[use]?.waits.insert(.importing) }
+        perform(machine.reveal())
+        for frame in machine.framesLackingImport where frame.waits != live[frame.use]?.waits {
+            fail("a revealed frame waits for \(frame.waits)")
+        }
+        if newest != machine.uses.compactMap({ live[$0]?.sequence }).max() {
+            fail("the newest frame went with the reveal")
+        }
+        // The session does it in one go; an interrupted one must do no harm.
+        if random.oneIn(8) { return }
+        if random.oneIn(4) { holdTooLong() } else { map() }
+    }
+
+    mutating func freeze() {
+        isFrozen = true
+        machine.freeze()
+    }
+
+    mutating func thaw() {
+        isFrozen = false
+        perform(machine.thaw())
+    }
+
     mutating func holdTooLong() {
         if machine.phase == .unmapped { isDormant = true }
         perform(machine.heldTooLong())
@@ -290,10 +342,12 @@ struct SurfaceWorld {
     mutating func perform(_ actions: SurfaceActions, mayDiscard: Bool = false) {
         mostActions = max(mostActions, actions.count)
         let callbackBefore = isCallbackPending
+        let isFirst = screen == nil
         for index in 0..<actions.count {
             switch actions[index] {
             case .createWindow:
                 if hasWindow { fail("a second window") }
+                if isConcealed { fail("a window for a concealed surface") }
                 hasWindow = true
             case .destroyWindow:
                 if !hasWindow { fail("no window to destroy") }
@@ -304,6 +358,7 @@ struct SurfaceWorld {
                 if !isConfigured { fail("an acknowledge without a configure") }
             case .commit:
                 if callbackBefore || isCallbackPending { fail("a commit with a callback pending") }
+                if isFrozen, !isFirst { fail("a commit to a frozen window") }
                 commit()
             case .commitState:
                 if !isConfigured || screen == nil { fail("a state commit without content") }
@@ -320,6 +375,14 @@ struct SurfaceWorld {
                 if let entry = live[use], !entry.waits.isEmpty { fail("an end before its waits") }
                 letGo(use)
                 end(use, outcome)
+            case .giveBackImage(let use):
+                guard let entry = live[use], !entry.wasCommitted || !allHeld.contains(use) else {
+                    fail("an image given back of a frame that has none to give")
+                    continue
+                }
+                live[use]?.waits.remove(.importing)
+                if entry.isPassed { live[use]?.waits.insert(.fence) }
+                live[use]?.isPassed = false
             case .cancelWaits(let use):
                 if live[use]?.waits.isEmpty != false, live[use]?.isPassed != true {
                     fail("a cancel of no wait")

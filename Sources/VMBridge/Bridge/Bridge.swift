@@ -3,55 +3,149 @@ import VMBridgeCore
 
 /// All VMs of one process on one loop, with one kind of presenter.
 final class Bridge<P: Presenter> {
-    private var sources: [SocketSource<P>] = []
+    private struct VM {
+        var plan: VMPlan
+        let source: SocketSource<P>
+    }
+
+    private var vms: [VM] = []
+    private var configuration: BridgeConfiguration
+    private let loop: EventLoop
+    private let logger: Logger
+    private let probe: DescriptorProbe
+    private let reaper: DescriptorReaper
+    private let syncDevice: SyncDevice?
+    private let makePresenter: (_ plan: VMPlan, _ syncDevice: SyncDevice?) throws -> P
 
     /// Makes a presenter, a session and a listening socket for each VM.
     init(
         _ configuration: BridgeConfiguration, loop: EventLoop, logger: Logger,
-        makePresenter: (_ source: SourceSpecification, _ syncDevice: SyncDevice?) throws -> P
+        makePresenter: @escaping (_ plan: VMPlan, _ syncDevice: SyncDevice?) throws -> P
     ) throws {
-        let probe = try DescriptorProbe()
-        let reaper = try DescriptorReaper()
-        let syncDevice = SyncDevice.find()
-        for source in configuration.sources {
-            let session = VMSession(
-                name: source.vm, limits: configuration.limits,
-                presenter: try makePresenter(source, syncDevice), loop: loop, probe: probe,
-                syncDevice: syncDevice, logger: logger)
+        self.configuration = configuration
+        self.loop = loop
+        self.logger = logger
+        self.makePresenter = makePresenter
+        probe = try DescriptorProbe()
+        reaper = try DescriptorReaper()
+        syncDevice = SyncDevice.find()
+        let plan = BridgePlan(configuration)
+        if let problem = plan.problems.first { throw SpecificationError(problem.why) }
+        for plan in plan.vms { vms.append(try make(plan)) }
+    }
+
+    private func make(_ plan: VMPlan) throws -> VM {
+        let name = plan.source.vm
+        try RuntimeDirectory.makeIfHolding(plan.source.socketPath)
+        let session = VMSession(
+            name: name, limits: plan.limits, router: plan.router,
+            presenter: try makePresenter(plan, syncDevice), loop: loop, probe: probe,
+            syncDevice: syncDevice, logger: logger)
+        do {
             if let program = configuration.graphicsProgram {
                 session.graphics = try GraphicsWorker(
                     loop: loop, options: GraphicsWorkerOptions(program: program))
             }
-            sources.append(
-                try SocketSource(path: source.socketPath, session: session, reaper: reaper))
-            logger.info("\(source.vm): listening on \(source.socketPath)")
+            let source = try SocketSource(
+                path: plan.source.socketPath, session: session, reaper: reaper)
+            logger.info("\(name): listening on \(plan.source.socketPath)")
+            return VM(plan: plan, source: source)
+        } catch {
+            // It has timers and perhaps a connection, which nobody else would end.
+            session.shutDown()
+            throw error
         }
     }
+
+    // MARK: Changes
+
+    /// Goes on by another configuration: a VM that is there and stays keeps its connection and its
+    /// windows; others come and go without touching it.
+    ///
+    /// - Returns: what could not be done, as sentences.
+    func apply(_ rules: Configuration) -> [String] {
+        configuration.rules = rules
+        let plan = BridgePlan(configuration)
+        var sentences = plan.problems.map(\.why)
+        var former = vms
+        vms.removeAll()
+        // What leaves goes first: another VM may have been given its socket.
+        former.removeAll { vm in
+            let name = vm.plan.source.vm
+            let next = plan.vms.first { $0.source.vm == name }
+            // One that cannot be served as configured goes on as it is.
+            let isKept =
+                next?.source.socketPath == vm.plan.source.socketPath
+                || next == nil && plan.problems.contains { $0.vm == name }
+            if !isKept {
+                close(vm, next == nil ? "is not configured any more" : "gets another socket")
+            }
+            return !isKept
+        }
+        for wanted in plan.vms {
+            if let index = former.firstIndex(where: { $0.plan.source.vm == wanted.source.vm }) {
+                var vm = former.remove(at: index)
+                change(&vm, to: wanted)
+                vms.append(vm)
+            } else {
+                do {
+                    vms.append(try make(wanted))
+                } catch {
+                    sentences.append("\(wanted.source.vm) is not served: \(error)")
+                }
+            }
+        }
+        vms += former
+        return sentences
+    }
+
+    private func change(_ vm: inout VM, to plan: VMPlan) {
+        if vm.plan.limits != plan.limits || vm.plan.fences != plan.fences {
+            vm.source.apply(plan.limits, fences: plan.fences)
+        }
+        vm.plan = plan
+        vm.source.session.apply(plan.router)
+    }
+
+    private func close(_ vm: VM, _ why: String) {
+        logger.info("\(vm.plan.source.vm): closed, since it \(why)")
+        vm.source.shutDown()
+    }
+
+    /// Fulfils a person's wish; see `BridgeService.perform`.
+    func perform(_ wish: SurfaceWish, vm: String, surface: SurfaceKey?) -> Int {
+        vms.first { $0.plan.source.vm == vm }?.source.session.fulfil(wish, of: surface) ?? 0
+    }
+
+    // MARK: Running
 
     /// What gathered in a batch is settled once: presenter and producers hear of it together.
     func settle() {
-        for source in sources { source.settle() }
+        for vm in vms { vm.source.settle() }
     }
 
-    var status: [VMStatus] {
-        sources.map { source in
-            let holdings = source.session.holdings
-            return VMStatus(
-                name: source.session.name, isConnected: source.isConnected,
-                generation: source.connectionNumber,
-                isPresenting: source.session.presenter.isReady,
-                trouble: source.session.presenter.trouble,
-                device: source.session.presenter.device,
-                securityContext: source.session.presenter.securityContext,
-                buffers: holdings.buffers,
-                bytes: holdings.bytes, uses: holdings.uses, refusals: source.session.refusals,
-                surfaces: source.session.status, allocator: source.session.graphics?.status,
-                blitter: source.session.presenter.graphicsStatus)
-        }
+    var status: [VMStatus] { vms.map { Self.status($0) } }
+
+    private static func status(_ vm: VM) -> VMStatus {
+        let source = vm.source
+        let session = source.session
+        let holdings = session.holdings
+        var status = VMStatus(
+            name: session.name, isConnected: source.isConnected,
+            generation: source.connectionNumber, isPresenting: session.presenter.isReady,
+            trouble: session.presenter.trouble, device: session.presenter.device,
+            securityContext: session.presenter.securityContext,
+            buffers: holdings.buffers, bytes: holdings.bytes, uses: holdings.uses,
+            refusals: session.refusals, surfaces: session.status,
+            allocator: session.graphics?.status, blitter: session.presenter.graphicsStatus)
+        status.label = vm.plan.settings.label
+        status.colour = vm.plan.settings.colour
+        status.limits = session.limits
+        return status
     }
 
     func shutDown() {
-        for source in sources { source.shutDown() }
-        sources.removeAll()
+        for vm in vms { vm.source.shutDown() }
+        vms.removeAll()
     }
 }

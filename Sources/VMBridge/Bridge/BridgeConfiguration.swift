@@ -4,10 +4,11 @@ import VMBridgeCore
 public struct SourceSpecification: Sendable, Equatable {
     /// The VM's name on this host: letters, digits, dot, dash, underscore; at most 64 bytes.
     public var vm: String
-    /// Path of the unix socket that the bridge makes and the VM's producer connects to.
+    /// Path of the unix socket that the bridge makes and the VM's producer connects to. The runtime
+    /// directory of ours is made for it when it lies there; any other must exist.
     public var socketPath: String
-    /// What happens to frames whose acquire fence is pending.
-    public var fences = FencePolicy.auto
+    /// What happens to frames whose acquire fence is pending; nil for what the configuration says.
+    public var fences: FencePolicy?
 
     /// A VM with a socket of its own.
     public init(vm: String, socketPath: String) {
@@ -15,12 +16,13 @@ public struct SourceSpecification: Sendable, Equatable {
         self.socketPath = socketPath
     }
 
-    /// Reads "VM=socket:PATH".
+    /// Reads "VM=socket:PATH". Without a path, as "VM=socket", it is VM.sock in `RuntimeDirectory`, and a
+    /// relative one lies there too when it was read from a configuration file.
     ///
     /// - Throws: `SpecificationError` with a sentence that says what is wrong and what is right.
     public init(_ text: String) throws(SpecificationError) {
         guard let equals = text.firstIndex(of: "="), equals != text.startIndex else {
-            throw SpecificationError("“\(text)” names no VM: write VM=socket:PATH")
+            throw SpecificationError("“\(text)” names no VM: write VM=socket or VM=socket:PATH")
         }
         let vm = String(text[..<equals])
         guard vm.utf8.count <= 64, CleanText.identifier(vm) == vm else {
@@ -28,20 +30,45 @@ public struct SourceSpecification: Sendable, Equatable {
                 "“\(vm)” is no VM name: use up to 64 letters, digits, dots, dashes, underscores")
         }
         let rest = text[text.index(after: equals)...]
-        guard let colon = rest.firstIndex(of: ":") else {
-            throw SpecificationError("“\(rest)” names no kind of source: write \(vm)=socket:PATH")
-        }
+        let colon = rest.firstIndex(of: ":") ?? rest.endIndex
         let kind = rest[..<colon]
+        guard !kind.isEmpty else {
+            throw SpecificationError("“\(text)” names no kind of source: write \(vm)=socket:PATH")
+        }
         guard kind == "socket" else {
             throw SpecificationError(
                 "“\(kind)” is no kind of source: this version knows “socket”, as in \(vm)=socket:PATH"
             )
         }
-        let path = String(rest[rest.index(after: colon)...])
-        guard !path.isEmpty else {
-            throw SpecificationError("\(vm)=socket: needs the path of the socket")
+        let path = rest[colon...].dropFirst()
+        guard path.isEmpty else {
+            self.init(vm: vm, socketPath: String(path))
+            return
         }
-        self.init(vm: vm, socketPath: path)
+        guard let directory = RuntimeDirectory.path else {
+            throw SpecificationError(
+                "\(vm)=socket needs a path, as in \(vm)=socket:PATH, since XDG_RUNTIME_DIR is not set"
+            )
+        }
+        self.init(vm: vm, socketPath: "\(directory)/\(vm).sock")
+    }
+
+    /// What a configuration says of a VM; nil when it names no source for it.
+    ///
+    /// - Throws: `SpecificationError` when there is no runtime directory for it, or its kind is not known.
+    init?(_ vm: VMConfiguration) throws(SpecificationError) {
+        guard let source = vm.source else { return nil }
+        let path = source.drop { $0 != ":" }.dropFirst()
+        guard !path.isEmpty, !path.hasPrefix("/") else {
+            try self.init("\(vm.name)=\(source)")
+            return
+        }
+        guard let directory = RuntimeDirectory.path else {
+            throw SpecificationError(
+                "the path of \(vm.name)'s socket, “\(path)”, is relative, and XDG_RUNTIME_DIR is not set"
+            )
+        }
+        try self.init("\(vm.name)=socket:\(directory)/\(path)")
     }
 }
 
@@ -62,12 +89,19 @@ public enum Presentation: Sendable {
 
 /// Everything that a bridge is made from.
 public struct BridgeConfiguration: Sendable {
-    /// One entry for each VM.
+    /// VMs that are served whatever `rules` say; they come before VMs of the same name there.
     public var sources: [SourceSpecification]
+    /// What a person wrote down: further VMs, settings, and where surfaces go.
+    public var rules = Configuration()
+    /// What is asked for with fences, of a VM or of all (nil): the last that concerns a VM counts, and
+    /// stands above what `rules` say.
+    public var fences: [(vm: String?, policy: FencePolicy)] = []
     /// What to show on.
     public var presentation: Presentation
-    /// What each VM may take.
+    /// What each VM may take when `rules` say nothing else.
     public var limits = VMLimits()
+    /// What holds for all VMs, whatever `rules` say.
+    public var overridingLimits = LimitChanges()
     /// The `vm-bridge` program's file, started as `graphics-worker` when a producer asks for memory or a
     /// buffer must be blitted; nil: neither is done.
     public var graphicsProgram: String?
@@ -107,6 +141,12 @@ public struct VMStatus: Sendable {
     public var refusals: [RefusalReason: UInt64]
     /// Its surfaces, those that are gone first.
     public var surfaces: [SurfaceStatus]
+    /// What stands before its windows' titles; nil for its name.
+    public var label: String?
+    /// Its colour in tables and on contact sheets; nil when none is configured.
+    public var colour: RGB?
+    /// What it may take at the moment.
+    public var limits = VMLimits()
     /// The graphics worker that makes buffers for its producer; nil without one.
     package var allocator: GraphicsWorkerStatus?
     /// The one that draws what can be neither imported nor copied; nil when it was never needed.

@@ -5,12 +5,15 @@ import VMBridgeCore
 /// A running bridge: the library's front door.
 ///
 /// Everything happens on the thread that calls `run()`. SIGINT and SIGTERM end it; SIGUSR1 calls
-/// `onReport`.
+/// `onReport` and SIGHUP `onReload`.
 public final class BridgeService {
     /// The loop that everything runs on; for timers and descriptors of an embedding program.
     public let loop: EventLoop
     /// Called on SIGUSR1.
     public var onReport: (() -> Void)?
+    /// Called on SIGHUP, to read the configuration anew and `apply` it. While nobody reads one SIGHUP ends
+    /// the bridge, as other programs.
+    public var onReload: (() -> Void)?
     private let signals = SignalRelay()
     private let running: RunningBridge
     private let hook: HookID
@@ -24,7 +27,7 @@ public final class BridgeService {
         let loop = try EventLoop()
         self.loop = loop
         // Before any thread starts: a signal goes to whichever thread does not block it.
-        try loop.watchSignals([SIGINT, SIGTERM, SIGUSR1], signals)
+        try loop.watchSignals([SIGINT, SIGTERM, SIGUSR1, SIGHUP], signals)
         // Peers hang up whenever they like; a write to them must not end us.
         signal(SIGPIPE, SIG_IGN)
         let graphics = configuration.graphicsProgram.map(GraphicsWorkerOptions.init(program:))
@@ -33,18 +36,18 @@ public final class BridgeService {
             let capture = try options.captureDirectory.map(HeadlessCapture.init(directory:))
             self.capture = capture
             running = .headless(
-                try Bridge(configuration, loop: loop, logger: logger) { source, _ in
+                try Bridge(configuration, loop: loop, logger: logger) { plan, _ in
                     HeadlessPresenter(
-                        vmName: source.vm, options: options, capture: capture, loop: loop,
+                        vmName: plan.source.vm, options: options, capture: capture, loop: loop,
                         logger: logger, graphics: graphics)
                 })
         case .wayland(let display):
             capture = nil
             running = .wayland(
-                try Bridge(configuration, loop: loop, logger: logger) { source, syncDevice in
+                try Bridge(configuration, loop: loop, logger: logger) { plan, syncDevice in
                     try WaylandPresenter(
-                        display: display, vmName: source.vm, loop: loop, logger: logger,
-                        fenceLimit: configuration.limits.fenceLimit, policy: source.fences,
+                        display: display, vmName: plan.source.vm, loop: loop, logger: logger,
+                        fenceLimit: plan.limits.fenceLimit, policy: plan.fences,
                         syncDevice: syncDevice,
                         graphics: configuration.blitsAlways ?? graphics,
                         blitsAlways: configuration.blitsAlways != nil)
@@ -54,6 +57,8 @@ public final class BridgeService {
         signals.onSignal = { [unowned self] number in
             if number == SIGUSR1 {
                 onReport?()
+            } else if number == SIGHUP, let onReload {
+                onReload()
             } else {
                 logger.info("ending on signal \(number)")
                 stop()
@@ -69,6 +74,23 @@ public final class BridgeService {
 
     /// Ends `run()` after the current batch.
     public func stop() { loop.stop() }
+
+    /// Goes on by another configuration. VMs that stay keep their producer and their windows, which
+    /// change as far as Wayland lets them; surfaces that a rule now hides lose their window and
+    /// those that it shows get one; VMs come and go. To be called on the loop's thread.
+    ///
+    /// - Returns: what could not be done, as sentences; the rest was.
+    public func apply(_ configuration: Configuration) -> [String] {
+        running.apply(configuration)
+    }
+
+    /// Does what a person asks of a VM's surfaces. To be called on the loop's thread.
+    ///
+    /// - Parameter surface: the guest's name of it; nil for all that the VM has at the moment.
+    /// - Returns: how many surfaces it concerned: 0 when there is no such VM or surface.
+    public func perform(_ wish: SurfaceWish, vm: String, surface: SurfaceKey?) -> Int {
+        running.perform(wish, vm: vm, surface: surface)
+    }
 
     /// What every VM has and did; after the end, as it was then.
     public var status: [VMStatus] {
@@ -96,6 +118,20 @@ private enum RunningBridge {
         switch self {
         case .wayland(let bridge): bridge.settle()
         case .headless(let bridge): bridge.settle()
+        }
+    }
+
+    func apply(_ configuration: Configuration) -> [String] {
+        switch self {
+        case .wayland(let bridge): bridge.apply(configuration)
+        case .headless(let bridge): bridge.apply(configuration)
+        }
+    }
+
+    func perform(_ wish: SurfaceWish, vm: String, surface: SurfaceKey?) -> Int {
+        switch self {
+        case .wayland(let bridge): bridge.perform(wish, vm: vm, surface: surface)
+        case .headless(let bridge): bridge.perform(wish, vm: vm, surface: surface)
         }
     }
 

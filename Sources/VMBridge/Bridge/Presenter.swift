@@ -60,6 +60,14 @@ package struct WindowProperties: Sendable, Equatable {
     package var maximumSize: Size
     /// Opaque part of the buffer, when the guest names one.
     package var opaqueRegion: Rectangle?
+    /// The state that it asks for when it is made, and whenever this changes.
+    package var mode = ShowProperties.Mode.normal
+    /// Whether smallest and largest size are those at which its frame is shown.
+    package var isFixedSize = false
+    /// Whether the consumer is asked to draw a frame around it.
+    package var hasFrame = true
+    /// What the consumer's own rules may go by; empty for nothing.
+    package var tag = ""
 }
 
 /// The presenting half of one VM: performs a surface machine's actions, in protocol order, and reports
@@ -112,6 +120,12 @@ package protocol Presenter: AnyObject {
     func createWindow(_ id: SurfaceID, _ properties: WindowProperties)
     /// Changes title, app id and limits.
     func updateWindow(_ id: SurfaceID, _ properties: WindowProperties)
+    /// What of a window's properties could not be had, in words; nil when all could.
+    func shortfall(of id: SurfaceID) -> String?
+    /// Changes what happens to frames whose fence is pending, from the next frame on.
+    ///
+    /// - Parameter limit: how long one is waited for, nanoseconds.
+    func setFences(_ policy: FencePolicy, limit: UInt64)
     /// Answers a configure.
     func acknowledge(_ id: SurfaceID, serial: UInt32)
     /// Commits a frame whose image is reserved; `frameCallback` and `released` follow.
@@ -151,4 +165,6 @@ extension Presenter {
     package var device: String? { nil }
     package var securityContext: SecurityContextStatus? { nil }
     package var graphicsStatus: GraphicsWorkerStatus? { nil }
+    package func shortfall(of id: SurfaceID) -> String? { nil }
+    package func setFences(_ policy: FencePolicy, limit: UInt64) {}
 }

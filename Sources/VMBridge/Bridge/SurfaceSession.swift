@@ -4,9 +4,18 @@ import VMBridgeCore
 final class SurfaceSession {
     let id: SurfaceID
     let key: SurfaceKey
+    let role: SurfaceRole
+    let isGraphics: Bool
     var machine = SurfaceMachine()
     var metadata: SurfaceMetadata
+    /// What its window is told; of one that has none, what it would be.
     var properties: WindowProperties
+    /// Where it goes.
+    var route: Route
+    /// Where a person sent it; nil for what the rules say.
+    var wish: RuleAction?
+    /// Size and transform of the last frame; looked at only where a rule does.
+    var frameShape: (size: Size, transform: Transform)?
     /// Sequence of the last accepted frame.
     var lastSequence: FrameSequence?
     /// When the last commit was made, nanoseconds.
@@ -20,11 +29,25 @@ final class SurfaceSession {
     /// The producer has destroyed it, or is gone.
     var isDetached = false
 
-    init(id: SurfaceID, key: SurfaceKey, metadata: SurfaceMetadata, properties: WindowProperties) {
+    init(
+        id: SurfaceID, key: SurfaceKey, facts: SurfaceFacts, route: Route,
+        properties: WindowProperties
+    ) {
         self.id = id
         self.key = key
-        self.metadata = metadata
+        role = facts.role
+        isGraphics = facts.isGraphics
+        metadata = facts.metadata
+        self.route = route
         self.properties = properties
+    }
+
+    /// What its route is found by.
+    var facts: SurfaceFacts {
+        var facts = SurfaceFacts(role: role, isGraphics: isGraphics, metadata: metadata)
+        facts.size = frameShape?.size
+        facts.transform = frameShape?.transform
+        return facts
     }
 
     /// Books a commit.
@@ -132,6 +155,10 @@ public struct SurfaceStatus: Sendable {
     public var appID: String
     /// Whether the producer has taken it away.
     public var isGone: Bool
+    /// "shown", "hidden", "frozen", "handed", or "gone".
+    public var visibility = "shown"
+    /// Where it goes and by whose word, and what of that could not be had: "show, fullscreen on DP-1".
+    public var route = "show"
     /// Counters.
     public var counters: SurfaceCounters
 }

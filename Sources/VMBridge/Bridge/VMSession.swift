@@ -10,17 +10,19 @@ package final class VMSession<P: Presenter> {
     /// The VM's name on this host.
     package let name: String
     /// What the VM may take.
-    package let limits: VMLimits
+    package internal(set) var limits: VMLimits
     /// The consumer's side.
     package let presenter: P
     let loop: EventLoop
     let probe: DescriptorProbe
     let gate: FenceGate
     let logger: Logger
-    private let router: Router
+    var router: Router
+    /// Whether each frame's size and transform are to be looked at.
+    var looksAtFrames: Bool
     var ledger = BufferLedger()
     var surfaces = SlotTable<SurfaceSession>()
-    private var identifiers: [SurfaceKey: SurfaceID] = [:]
+    var identifiers: [SurfaceKey: SurfaceID] = [:]
     var unimportable: [BufferID: Refusal] = [:]
     let feedback = Gathered<BridgeRecord>(capacity: 64)
     /// What the feedback's records carry, in order.
@@ -53,9 +55,11 @@ package final class VMSession<P: Presenter> {
     package static var hiddenBeat: UInt64 { 100_000_000 }
 
     /// A session without a producer.
+    ///
+    /// - Parameter router: where its surfaces go; nil for that of a host without a configuration.
     package init(
-        name: String, limits: VMLimits, presenter: P, loop: EventLoop, probe: DescriptorProbe,
-        syncDevice: SyncDevice? = nil, logger: Logger
+        name: String, limits: VMLimits, router: Router? = nil, presenter: P, loop: EventLoop,
+        probe: DescriptorProbe, syncDevice: SyncDevice? = nil, logger: Logger
     ) {
         self.name = name
         self.syncDevice = syncDevice
@@ -65,7 +69,9 @@ package final class VMSession<P: Presenter> {
         self.probe = probe
         self.logger = logger
         gate = FenceGate(loop: loop)
-        router = Router(vmName: name)
+        let router = router ?? Router(vmName: name)
+        self.router = router
+        looksAtFrames = router.looksAtFrames
         hiddenTimer = loop.makeTimer { [unowned self] now in self.hiddenBeat(now) }
         patienceTimer = loop.makeTimer { [unowned self] _ in self.patienceEnded() }
         if !presenter.isReady { beginPatience() }
@@ -209,43 +215,22 @@ package final class VMSession<P: Presenter> {
             throw Refusal(
                 .tooManySurfaces, "\(limits.surfaces) surfaces are in use, the most allowed.")
         }
-        let identity: WindowIdentity
         let facts = SurfaceFacts(role: role, isGraphics: isGraphics, metadata: metadata)
-        switch router.route(facts) {
-        case .show(let shown, _): identity = shown
-        case .refuse(let refusal): throw refusal
-        case .hide, .handTo: throw Refusal(.notRouted, "No rule of this host shows it.")
-        }
-        let properties = Self.properties(identity, metadata)
+        let route = router.route(facts)
+        if case .refuse(let refusal) = route { throw refusal }
+        let properties = properties(of: route, metadata)
         let surface = surfaces.insert {
             SurfaceSession(
-                id: SurfaceID($0), key: key, metadata: metadata, properties: properties)
+                id: SurfaceID($0), key: key, facts: facts, route: route, properties: properties)
         }.element
         identifiers[key] = surface.id
-        if presenter.isReady {
-            perform(surface.machine.map(), surface)
-        } else if isPatienceOver {
-            perform(surface.machine.heldTooLong(), surface)
-        }
+        begin(surface)
     }
 
     private func update(_ key: SurfaceKey, _ metadata: SurfaceMetadata) throws(Refusal) {
         let surface = try find(key)
         surface.metadata.apply(metadata)
-        let facts = SurfaceFacts(role: .toplevel, metadata: surface.metadata)
-        guard case .show(let identity, _) = router.route(facts) else { return }
-        let properties = Self.properties(identity, surface.metadata)
-        guard properties != surface.properties else { return }
-        surface.properties = properties
-        if surface.machine.phase != .unmapped { presenter.updateWindow(surface.id, properties) }
-    }
-
-    private static func properties(
-        _ identity: WindowIdentity, _ metadata: SurfaceMetadata
-    ) -> WindowProperties {
-        WindowProperties(
-            identity: identity, minimumSize: metadata.minimumSize ?? .zero,
-            maximumSize: metadata.maximumSize ?? .zero, opaqueRegion: metadata.opaqueRegion)
+        reroute(surface)
     }
 
     private func destroy(_ surface: SurfaceSession) {
@@ -274,9 +259,10 @@ package final class VMSession<P: Presenter> {
         guard let buffer = ledger.find(record.buffer), let size = ledger[buffer]?.size else {
             throw Refusal(.unknownObject, "There is no buffer \(record.buffer).")
         }
-        if let refusal = unimportable[buffer] { throw refusal }
         let frame = try FrameValidator.validate(
             record, bufferSize: size, last: surface.lastSequence)
+        if looksAtFrames { look(at: frame, size, surface) }
+        if let refusal = unimportable[buffer] { throw refusal }
         let use = try ledger.begin(
             buffer, surface: surface.id, key: surface.key, sequence: frame.sequence, limits: limits)
         let now = loop.now()
@@ -288,6 +274,7 @@ package final class VMSession<P: Presenter> {
                 frame, use: use, buffer: buffer, size: size, receivedAt: now, waits: waits)
             accepted.isFencePassed = fence == .passed
             perform(surface.machine.accept(accepted), surface)
+            if surface.machine.hasReadyFrame { armHiddenTimer() }
         } catch {
             // The use is told of by whoever refuses the record; here it only leaves the books.
             gate.cancel(use)
@@ -303,7 +290,9 @@ package final class VMSession<P: Presenter> {
     ) throws(Refusal) -> (FrameWaits, FenceStart) {
         var waits: FrameWaits = []
         // First the image: whether it is there decides whether its fence can be passed on.
-        if presenter.isReady {
+        if surface.machine.phase == .concealed {
+            // Nobody is to see it.
+        } else if presenter.isReady {
             switch presenter.reserveImage(use, of: buffer) {
             case .ready: break
             case .pending: waits.insert(.importing)
@@ -354,10 +343,13 @@ package final class VMSession<P: Presenter> {
     }
 
     private func status(of surface: SurfaceSession) -> SurfaceStatus {
-        SurfaceStatus(
+        var status = SurfaceStatus(
             vm: name, surface: surface.key, title: surface.properties.identity.title,
             appID: surface.properties.identity.appID, isGone: surface.isDetached,
             counters: surface.counters)
+        status.visibility = visibility(of: surface)
+        status.route = routeWords(of: surface)
+        return status
     }
 
     /// All surfaces, those that are gone first.

@@ -25,6 +25,7 @@ extension VMSession {
         case .open(let use, let wait):
             guard let surface = surface(of: use) else { return }
             perform(surface.machine.unblock(use, wait), surface)
+            if surface.machine.hasReadyFrame { armHiddenTimer() }
         case .failed(let use, let code):
             let why = code == 0 ? "by the guest's word" : "with error \(code)"
             fail(use, Refusal(.fenceFailed, "The acquire fence ended in failure, \(why)."), .fence)
@@ -82,7 +83,7 @@ extension VMSession {
         )
     }
 
-    private func handle(_ event: PresenterEvent) {
+    func handle(_ event: PresenterEvent) {
         switch event {
         case .frameCallback(let id): with(id) { perform($0.machine.frameCallback(), $0) }
         case .released(let use):
@@ -98,6 +99,7 @@ extension VMSession {
         case .imported(let use):
             if let surface = surface(of: use) {
                 perform(surface.machine.unblock(use, .importing), surface)
+                if surface.machine.hasReadyFrame { armHiddenTimer() }
             }
         case .importFailed(let use, let refusal): fail(use, refusal)
         case .commitFailed(let use, let refusal): fail(use, refusal, .commit)
@@ -182,16 +184,20 @@ extension VMSession {
         tellFormats()
         logger.info("\(name): \(presenter.name) is there")
         for slot in surfaces.slots {
-            guard let surface = surfaces[slot] else { continue }
-            for frame in surface.machine.framesLackingImport {
-                switch presenter.reserveImage(frame.use, of: frame.buffer) {
-                case .ready: perform(surface.machine.unblock(frame.use, .importing), surface)
-                case .pending: break
-                case .refused(let refusal): fail(frame.use, refusal)
-                }
-            }
-            perform(surface.machine.map(), surface)
+            if let surface = surfaces[slot] { map(surface) }
         }
+    }
+
+    /// Gives a surface its window, and images to the frames that were kept for it.
+    func map(_ surface: SurfaceSession) {
+        for frame in surface.machine.framesLackingImport {
+            switch presenter.reserveImage(frame.use, of: frame.buffer) {
+            case .ready: perform(surface.machine.unblock(frame.use, .importing), surface)
+            case .pending: break
+            case .refused(let refusal): fail(frame.use, refusal)
+            }
+        }
+        perform(surface.machine.map(), surface)
     }
 
     private func presenterLost(_ why: String) {
@@ -236,7 +242,7 @@ extension VMSession {
         if isNeeded { armHiddenTimer() }
     }
 
-    private func armHiddenTimer() {
+    func armHiddenTimer() {
         guard !isHiddenTimerArmed, let timer = hiddenTimer else { return }
         isHiddenTimerArmed = true
         loop.arm(timer, after: Self.hiddenBeat)
@@ -254,6 +260,7 @@ extension VMSession {
         switch action {
         case .commit: commit(surface)
         case .end(let use, let outcome): finish(use, outcome, surface)
+        case .giveBackImage(let use): presenter.cancelImage(use)
         case .cancelWaits(let use): gate.cancel(use)
         case .acknowledge(let serial): presenter.acknowledge(surface.id, serial: serial)
         case .commitState: presenter.commitState(surface.id)

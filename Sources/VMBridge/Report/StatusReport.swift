@@ -114,6 +114,8 @@ package enum StatusReport {
         object.add("title", surface.title)
         object.add("app_id", surface.appID)
         object.add("gone", surface.isGone)
+        object.add("visibility", surface.visibility)
+        object.add("route", surface.route)
         object.add("size", counters.size.description)
         object.add("shown", counters.shown)
         object.add("superseded", counters.superseded)

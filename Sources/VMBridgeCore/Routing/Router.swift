@@ -79,12 +79,14 @@ public struct Router: Sendable {
     }
 
     /// The route of a surface.
-    public func route(_ facts: SurfaceFacts) -> Route {
+    ///
+    /// - Parameter wish: stands in the place of whatever rule matches; nil for the rules.
+    public func route(_ facts: SurfaceFacts, wish: RuleAction? = nil) -> Route {
         guard facts.role == .toplevel else {
             return .refuse(
                 Refusal(.unsupported, "Only the role 1 (toplevel) is part of version 1 yet."))
         }
-        let action = rules.first { matches($0.match, facts) }?.action
+        let action = wish ?? rules.first { matches($0.match, facts) }?.action
         switch action {
         case .show(let properties): return shown(facts, properties)
         case .hide: return .hide(identity(facts.metadata))

@@ -12,6 +12,8 @@ public enum SurfaceAction: Sendable, Equatable {
     case commitState
     /// A use that was never committed, or whose consumer is lost, is over.
     case end(UseID, UseOutcome)
+    /// A frame that lives on has no need of its image now.
+    case giveBackImage(UseID)
     /// Nobody waits any longer for what that frame lacked.
     case cancelWaits(UseID)
     /// Tell the producer what the window should be.

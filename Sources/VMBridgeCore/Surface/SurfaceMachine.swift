@@ -17,6 +17,8 @@ public struct SurfaceMachine: Sendable {
         case presenting
         /// The compositor shows nothing of it, so nothing is committed.
         case hidden
+        /// No window, since the host wants none; its frames end at the hidden beat.
+        case concealed
         /// The producer destroyed it, the window is being taken away.
         case closing
         /// Nothing is left.
@@ -48,6 +50,8 @@ public struct SurfaceMachine: Sendable {
     private var departing = 0
     /// The last frame that one of them got.
     private var departedUpTo = FrameSequence(0)
+    /// The window keeps what it shows; later frames end at the hidden beat.
+    public private(set) var isFrozen = false
 
     /// A surface that has no window yet.
     public init() {}
@@ -92,7 +96,7 @@ public struct SurfaceMachine: Sendable {
     {
         var actions = SurfaceActions()
         switch phase {
-        case .unmapped, .closing, .gone: return actions
+        case .unmapped, .concealed, .closing, .gone: return actions
         case .awaitingConfigure: phase = .ready
         case .ready, .presenting, .hidden: break
         }
@@ -105,7 +109,7 @@ public struct SurfaceMachine: Sendable {
             phase = .presenting
         }
         let isFirst = phase == .ready && current == nil
-        let asksFrame = owesFrame && phase != .hidden && ready == nil
+        let asksFrame = owesFrame && phase != .hidden && ready == nil && takesFrames
         var told = configure
         told.wantsFrame = asksFrame
         if configure != lastConfigure || asksFrame || isFirst {
@@ -135,10 +139,17 @@ public struct SurfaceMachine: Sendable {
         return SurfaceActions()
     }
 
-    /// The slow beat at which a hidden surface's frames end, so that its producer goes on.
+    /// The slow beat at which the frames of a hidden, concealed or frozen surface end, so that its
+    /// producer goes on.
     public mutating func hiddenTick() -> SurfaceActions {
         var actions = SurfaceActions()
-        guard phase == .hidden, let frame = ready else { return actions }
+        let isUnseen =
+            switch phase {
+            case .hidden, .concealed: true
+            case .ready, .presenting: !takesFrames
+            case .unmapped, .awaitingConfigure, .closing, .gone: false
+            }
+        guard isUnseen, let frame = ready else { return actions }
         ready = nil
         skip(frame, .superseded, &actions)
         actions.append(.tellDiscarded(frame.sequence))
@@ -156,7 +167,7 @@ public struct SurfaceMachine: Sendable {
         var actions = SurfaceActions()
         switch phase {
         case .awaitingConfigure, .ready, .presenting, .hidden: actions.append(.tellClose)
-        case .unmapped, .closing, .gone: break
+        case .unmapped, .concealed, .closing, .gone: break
         }
         return actions
     }
@@ -165,7 +176,12 @@ public struct SurfaceMachine: Sendable {
     public mutating func compositorLost() -> SurfaceActions {
         var actions = SurfaceActions()
         switch phase {
-        case .unmapped, .gone: return actions
+        case .gone: return actions
+        case .unmapped, .concealed:
+            // At most windows that were being taken away; the frames have no image.
+            departing = 0
+            departedUpTo = FrameSequence(0)
+            return actions
         case .closing:
             phase = .gone
             if isCurrentHeld, let current { actions.append(.end(current.use, .lost)) }
@@ -221,6 +237,62 @@ public struct SurfaceMachine: Sendable {
         return actions
     }
 
+    // MARK: The host's wishes
+
+    /// The host wants no window of it, whatever the compositor does: the window is taken away, the
+    /// images of frames that were not committed are given back, and frames are accepted and end at the
+    /// hidden beat until `reveal`.
+    public mutating func conceal() -> SurfaceActions {
+        var actions = SurfaceActions()
+        let hasWindow: Bool
+        switch phase {
+        case .concealed, .closing, .gone: return actions
+        case .unmapped: hasWindow = false
+        case .awaitingConfigure, .ready, .presenting, .hidden: hasWindow = true
+        }
+        phase = .concealed
+        isDormant = false
+        replace(&actions) { frame, actions in
+            actions.append(.giveBackImage(frame.use))
+            frame.waits.remove(.importing)
+            guard frame.isFencePassed else { return }
+            // It went with the image.
+            frame.isFencePassed = false
+            frame.waits.insert(.fence)
+        }
+        let told = ConfigureRecord(size: lastConfigure.size, states: Self.suspended)
+        if hasWindow {
+            takeWindowAway()
+            actions.append(.destroyWindow)
+        }
+        actions.append(.tellConfigure(told))
+        return actions
+    }
+
+    /// The host wants it shown again. To be followed by what a new surface gets: imports of
+    /// `framesLackingImport` and `map` when there is a compositor, `heldTooLong` when that time is over.
+    public mutating func reveal() -> SurfaceActions {
+        var actions = SurfaceActions()
+        guard phase == .concealed else { return actions }
+        phase = .unmapped
+        replace(&actions) { frame, _ in frame.waits.insert(.importing) }
+        keepOneWhileUnmapped(&actions)
+        return actions
+    }
+
+    /// The window keeps the frame that it shows, or gets one when it has none; later ones end at the
+    /// hidden beat until `thaw`.
+    public mutating func freeze() { isFrozen = true }
+
+    /// Frames are shown again, beginning with the newest one that is complete.
+    public mutating func thaw() -> SurfaceActions {
+        var actions = SurfaceActions()
+        isFrozen = false
+        commitIfPossible(&actions)
+        askIfOwing(&actions)
+        return actions
+    }
+
     // MARK: Producer
 
     /// An accepted frame; its sequence is above all before it.
@@ -242,20 +314,7 @@ public struct SurfaceMachine: Sendable {
             skip(frame, .superseded, &actions)
             return actions
         }
-        if frame.waits.isEmpty {
-            promote(frame, &actions)
-        } else if older == nil {
-            if newer == nil {
-                newer = frame
-            } else {
-                older = newer
-                newer = frame
-            }
-        } else {
-            // The oldest will be complete first and the newest matters most: the middle one yields.
-            if let middle = newer { skip(middle, .superseded, &actions) }
-            newer = frame
-        }
+        place(frame, &actions)
         keepOneWhileUnmapped(&actions)
         return actions
     }
@@ -316,22 +375,14 @@ public struct SurfaceMachine: Sendable {
         var actions = SurfaceActions()
         fenceEnded(use)
         switch phase {
-        case .unmapped, .closing, .gone: return actions
+        case .unmapped, .concealed, .closing, .gone: return actions
         case .awaitingConfigure, .ready, .presenting, .hidden: break
         }
         guard sequence > departedUpTo, let last = current else { return actions }
         // Released without having waited for it.
         if last.use == use, !isCurrentHeld { return actions }
         phase = .awaitingConfigure
-        departing += 1
-        departedUpTo = last.sequence
-        current = nil
-        isCurrentHeld = false
-        isCallbackPending = false
-        skipped = .whole
-        skippedUpTo = lastAccepted
-        owesFrame = true
-        lastConfigure = ConfigureRecord(size: .zero)
+        takeWindowAway()
         actions.append(.destroyWindow)
         actions.append(.createWindow)
         return actions
@@ -349,8 +400,9 @@ public struct SurfaceMachine: Sendable {
         var actions = SurfaceActions()
         switch phase {
         case .closing, .gone: return actions
-        case .unmapped:
-            phase = .gone
+        case .unmapped, .concealed:
+            // A window may still be on its way out.
+            phase = departing > 0 ? .closing : .gone
             endAllWaiting(.lost, &actions)
         case .awaitingConfigure, .ready, .presenting, .hidden:
             phase = .closing
@@ -373,6 +425,57 @@ public struct SurfaceMachine: Sendable {
     }
 
     // MARK: Parts
+
+    /// The state of xdg_toplevel that says that nothing of a window is seen.
+    private static var suspended: UInt32 { 1 << 9 }
+
+    /// Whether a frame may be committed, as far as the host is concerned: a frozen window keeps what it
+    /// shows, and one without content gets it first.
+    private var takesFrames: Bool { !isFrozen || current == nil }
+
+    /// The window goes and keeps what was committed to it until it is gone.
+    private mutating func takeWindowAway() {
+        departing += 1
+        if let current {
+            departedUpTo = current.sequence
+            owesFrame = true
+        }
+        current = nil
+        isCurrentHeld = false
+        isCallbackPending = false
+        skipped = .whole
+        skippedUpTo = lastAccepted
+        lastConfigure = ConfigureRecord(size: .zero)
+    }
+
+    /// Changes what the frames that are not committed wait for, and puts each where it then belongs.
+    private mutating func replace(
+        _ actions: inout SurfaceActions,
+        _ change: (inout Frame, inout SurfaceActions) -> Void
+    ) {
+        // In the order of their numbers.
+        let frames: InlineArray<3, Frame?> = [ready, older, newer]
+        (ready, older, newer) = (nil, nil, nil)
+        for index in 0..<3 {
+            guard var frame = frames[index] else { continue }
+            change(&frame, &actions)
+            place(frame, &actions)
+        }
+    }
+
+    /// Puts a frame into the mailbox when it is complete, else where it waits.
+    private mutating func place(_ frame: Frame, _ actions: inout SurfaceActions) {
+        if frame.waits.isEmpty {
+            promote(frame, &actions)
+        } else if older == nil {
+            older = newer
+            newer = frame
+        } else {
+            // The oldest will be complete first and the newest matters most: the middle one yields.
+            if let middle = newer { skip(middle, .superseded, &actions) }
+            newer = frame
+        }
+    }
 
     /// A fence that was passed on has ended: nobody tells of it again.
     private mutating func fenceEnded(_ use: UseID) {
@@ -413,9 +516,9 @@ public struct SurfaceMachine: Sendable {
     }
 
     private mutating func commitIfPossible(_ actions: inout SurfaceActions) {
-        guard phase == .ready || phase == .presenting, !isCallbackPending, var frame = ready else {
-            return
-        }
+        guard phase == .ready || phase == .presenting, !isCallbackPending, takesFrames,
+            var frame = ready
+        else { return }
         ready = nil
         if let current, frame.geometry == current.geometry {
             frame.damage.merge(skipped)
@@ -441,7 +544,7 @@ public struct SurfaceMachine: Sendable {
     }
 
     private mutating func askIfOwing(_ actions: inout SurfaceActions) {
-        guard owesFrame, phase == .presenting, ready == nil else { return }
+        guard owesFrame, phase == .presenting, ready == nil, takesFrames else { return }
         owesFrame = false
         var configure = lastConfigure
         configure.wantsFrame = true

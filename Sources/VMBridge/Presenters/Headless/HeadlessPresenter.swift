@@ -5,7 +5,8 @@ import VMBridgeCore
 public struct HeadlessOptions: Sendable {
     /// Refreshes a second of the virtual output.
     public var refreshRate: Double = 60
-    /// Size that windows are asked to take; zero lets each choose its own.
+    /// Size that windows are asked to take; zero lets each choose its own. Maximized and fullscreen ones
+    /// then get 1920x1080.
     public var windowSize = Size.zero
     /// Directory for each surface's last frame as PNG and the log of commits; nil for none.
     public var captureDirectory: String?
@@ -25,6 +26,9 @@ package final class HeadlessPresenter: Presenter {
         /// The use of `shown` was ended by the session.
         var isShownCancelled = false
     }
+
+    /// The name of the virtual output.
+    static let outputName = "HEADLESS-1"
 
     private let vmName: String
     private let loop: EventLoop
@@ -109,15 +113,34 @@ package final class HeadlessPresenter: Presenter {
 
     package func createWindow(_ id: SurfaceID, _ properties: WindowProperties) {
         windows[id] = Window(properties: properties)
-        serial &+= 1
-        // 4 is xdg_toplevel's "activated".
-        events.append(
-            .configured(
-                id, ConfigureRecord(size: windowSize, states: 1 << 4), serial: serial))
+        configure(id, properties)
     }
 
     package func updateWindow(_ id: SurfaceID, _ properties: WindowProperties) {
+        guard let former = windows[id]?.properties else { return }
         windows[id]?.properties = properties
+        if former.mode != properties.mode { configure(id, properties) }
+    }
+
+    private func configure(_ id: SurfaceID, _ properties: WindowProperties) {
+        let whole = windowSize == .zero ? Size(width: 1920, height: 1080) : windowSize
+        // xdg_toplevel's states: 1 maximized, 2 fullscreen, 4 activated.
+        let (size, state): (Size, UInt32) =
+            switch properties.mode {
+            case .normal: (windowSize, 0)
+            case .maximized: (whole, 1 << 1)
+            case .fullscreen: (whole, 1 << 2)
+            }
+        serial &+= 1
+        events.append(
+            .configured(id, ConfigureRecord(size: size, states: state | 1 << 4), serial: serial))
+    }
+
+    package func shortfall(of id: SurfaceID) -> String? {
+        guard case .fullscreen(.output(let name)) = windows[id]?.properties.mode,
+            name != Self.outputName
+        else { return nil }
+        return "no output \(name) is there, but \(Self.outputName)"
     }
 
     package func acknowledge(_ id: SurfaceID, serial: UInt32) {}

@@ -40,7 +40,7 @@ final class CopyPath {
     private let logger: Logger
     private let access: any BufferAccess
     private let blits: BlitPath
-    private let limit: UInt64
+    var limit: UInt64
     private var waits: [Wait] = []
 
     /// - Parameters:

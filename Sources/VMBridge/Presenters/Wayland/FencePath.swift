@@ -9,7 +9,7 @@ import Wayland
 /// Only dma-bufs that were imported carry fences; shared memory on a surface that has points or
 /// fences would be a protocol error.
 final class FencePath {
-    let policy: FencePolicy
+    private(set) var policy: FencePolicy
     private(set) var way = FenceWay.hold
     /// Whether pending acquire fences are passed on.
     private(set) var passesPending = false
@@ -34,6 +34,9 @@ final class FencePath {
     }
 
     // MARK: Choice
+
+    /// Chooses by another policy, from the next frame on; `choose` follows where there is a compositor.
+    func setPolicy(_ policy: FencePolicy) { self.policy = policy }
 
     /// Chooses for a compositor.
     ///
@@ -88,7 +91,10 @@ final class FencePath {
         case .explicit:
             guard let manager = globals.explicitSync else { return }
             if !window.setFences(fence, image, surface, manager) { attach(fence, image) }
-        case .implicit, .hold: attach(fence, image)
+        case .implicit, .hold:
+            // Made by another policy: points and fences would be missed from here on.
+            window.withdraw()
+            attach(fence, image)
         }
     }
 

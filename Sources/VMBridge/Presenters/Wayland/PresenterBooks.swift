@@ -52,6 +52,9 @@ final class PresenterBooks {
     var hasToldOfBlits = false
     var hasToldOfMissingViewporter = false
 
+    /// Names of outputs that the log was told to be missing; they come from the host's configuration.
+    var outputsMissed: Set<String> = []
+
     /// Bytes of the guest's buffers, which the session's ledger bounds.
     var bufferBytes: UInt64 = 0
     /// Bytes of our own memory that copies of them take.

@@ -14,6 +14,8 @@ final class WaylandGlobals {
     let decorationManager: ZxdgDecorationManagerV1?
     let syncobjManager: WpLinuxDrmSyncobjManagerV1?
     let explicitSync: ZwpLinuxExplicitSynchronizationV1?
+    /// Outputs that windows can be made fullscreen on.
+    let outputs: WaylandOutputs
     /// What can be imported.
     private(set) var catalog = FormatCatalog()
     /// The clock that presentation times are of; nil before the compositor has said it.
@@ -62,6 +64,7 @@ final class WaylandGlobals {
         dmabuf = hasModifiers ? registry.bind(ZwpLinuxDmabufV1.self, maximum: 5) : nil
         viewporter = registry.bind(WpViewporter.self)
         presentation = registry.bind(WpPresentation.self)
+        outputs = WaylandOutputs(registry)
         decorationManager = registry.bind(ZxdgDecorationManagerV1.self)
         syncobjManager = registry.bind(WpLinuxDrmSyncobjManagerV1.self)
         explicitSync = registry.bind(ZwpLinuxExplicitSynchronizationV1.self)
@@ -144,9 +147,18 @@ final class WaylandGlobals {
         )
     }
 
+    /// A window wants to be fullscreen where it cannot.
+    func missOutput(_ name: String) {
+        guard books.outputsMissed.insert(name).inserted else { return }
+        logger.warning(
+            "\(books.vmName): the compositor has no output named \(name): it chooses one for what is to be fullscreen there"
+        )
+    }
+
     /// Ends the objects; windows and images must be gone.
     func tearDown() {
         books.device = nil
+        outputs.tearDown()
         feedback?.destroy()
         dmabuf?.destroy()
         viewporter?.destroy()

@@ -249,6 +249,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         } else if let globals = WaylandGlobals(registry, books, logger) {
             self.globals = globals
             context?.warnOfHidden(in: registry, logger)
+            globals.outputs.onNamed = { [unowned self] in outputsChanged() }
             awaitAnswer(connection)
         } else {
             let why =
@@ -446,6 +447,14 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         set { fences.wantsReleaseFences = newValue }
     }
 
+    package func setFences(_ policy: FencePolicy, limit: UInt64) {
+        copies.limit = limit
+        guard policy != fences.policy else { return }
+        fences.setPolicy(policy)
+        guard isReady, let globals else { return }
+        fences.choose(globals, compositor: compositor)
+    }
+
     package func takeReleaseFence() -> OwnedDescriptor { books.releaseFences.takeFirst() ?? .none }
 
     package func releasePath(of buffer: BufferID) -> String {
@@ -533,6 +542,19 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         guard let window = windows[id.slot] else { return }
         window.wantUpdate(properties)
         submit(window)
+    }
+
+    package func shortfall(of id: SurfaceID) -> String? { windows[id.slot]?.shortfall }
+
+    /// An output is there that windows may have waited for. Sent with the next batch, since libwayland is
+    /// dispatching.
+    private func outputsChanged() {
+        for window in windows.objects where window.shortfall != nil {
+            window.wantUpdate()
+            guard !window.isQueued else { continue }
+            window.isQueued = true
+            books.later(.window(window))
+        }
     }
 
     package func acknowledge(_ id: SurfaceID, serial: UInt32) {

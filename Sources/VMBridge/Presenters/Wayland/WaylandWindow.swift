@@ -34,6 +34,10 @@ final class WaylandWindow: HotEventTarget {
     private let fencePath: FencePath
     private var properties: WindowProperties
     private var sent: WindowProperties?
+    /// Smallest and largest size as told.
+    private var toldLimits = (smallest: Size.zero, largest: Size.zero)
+    /// What of its properties the compositor cannot do, in words.
+    private(set) var shortfall: String?
     private(set) var pending: Pending = .create
     /// Whether the queue has it.
     var isQueued = false
@@ -65,6 +69,8 @@ final class WaylandWindow: HotEventTarget {
     // Of the frame that is shown.
     private var wantedDestination: Size?
     private var shownSize = Size.zero
+    /// The size at which its producer wants it shown; zero before the first frame.
+    private var naturalSize = Size.zero
     private var isShownOpaque = false
 
     private var toldSize = Size.zero
@@ -97,6 +103,9 @@ final class WaylandWindow: HotEventTarget {
         pending.insert(.update)
     }
 
+    /// The same properties once more, since the compositor may take more of them now.
+    func wantUpdate() { pending.insert(.update) }
+
     func wantAcknowledge(_ serial: UInt32) {
         self.serial = serial
         pending.insert(.acknowledge)
@@ -115,10 +124,10 @@ final class WaylandWindow: HotEventTarget {
 
     /// Bytes that the pending requests take at most.
     var pendingBytes: Int {
-        guard !pending.isDisjoint(with: [.create, .update]) else { return 800 }
+        guard !pending.isDisjoint(with: [.create, .update]) else { return 840 }
         // Title and app id have at most 256 bytes each (source-v1 §5.5), apart from their prefixes.
         let strings = properties.identity.title.utf8.count + properties.identity.appID.utf8.count
-        return min(4096, 1060 + strings)
+        return min(4096, 1160 + strings)
     }
 
     /// Descriptors that they pass at most.
@@ -163,7 +172,7 @@ final class WaylandWindow: HotEventTarget {
         tell(toplevel)
         if let manager = globals.decorationManager {
             let decoration = manager.getToplevelDecoration(toplevel: toplevel)
-            decoration.setMode(mode: .serverSide)
+            decoration.setMode(mode: properties.hasFrame ? .serverSide : .clientSide)
             self.decoration = decoration
         }
         // Without a buffer: asks for the first configure.
@@ -172,30 +181,65 @@ final class WaylandWindow: HotEventTarget {
     }
 
     private func update() {
-        if let toplevel { tell(toplevel) }
+        guard let toplevel else { return }
+        if let sent, sent.hasFrame != properties.hasFrame {
+            decoration?.setMode(mode: properties.hasFrame ? .serverSide : .clientSide)
+        }
+        tell(toplevel)
     }
 
     private func tell(_ toplevel: XdgToplevel) {
         let identity = properties.identity
         if sent?.identity.title != identity.title { toplevel.setTitle(title: identity.title) }
         if sent?.identity.appID != identity.appID { toplevel.setAppId(appId: identity.appID) }
-        let smallest = properties.minimumSize
-        var largest = properties.maximumSize
-        // A largest size below the smallest is a protocol error.
-        if largest.width > 0 { largest.width = max(largest.width, smallest.width) }
-        if largest.height > 0 { largest.height = max(largest.height, smallest.height) }
-        let isChanged = sent?.minimumSize != smallest || sent?.maximumSize != properties.maximumSize
-        if isChanged, sent != nil || smallest != .zero || largest != .zero {
-            toplevel.setMinSize(
-                width: Int32(clamping: smallest.width), height: Int32(clamping: smallest.height))
-            toplevel.setMaxSize(
-                width: Int32(clamping: largest.width), height: Int32(clamping: largest.height))
-            needsStateCommit = hasContent
-        }
+        tellLimits(toplevel)
         if let sent, sent.opaqueRegion != properties.opaqueRegion {
             needsStateCommit = hasContent
         }
+        let mode = sent?.mode ?? .normal
+        if mode != properties.mode || shortfall != nil { tellMode(toplevel, after: mode) }
         sent = properties
+    }
+
+    private func tellLimits(_ toplevel: XdgToplevel) {
+        var smallest = properties.minimumSize
+        var largest = properties.maximumSize
+        if properties.isFixedSize, naturalSize != .zero {
+            (smallest, largest) = (naturalSize, naturalSize)
+        }
+        // A largest size below the smallest is a protocol error.
+        if largest.width > 0 { largest.width = max(largest.width, smallest.width) }
+        if largest.height > 0 { largest.height = max(largest.height, smallest.height) }
+        guard (smallest, largest) != toldLimits else { return }
+        toldLimits = (smallest, largest)
+        toplevel.setMinSize(
+            width: Int32(clamping: smallest.width), height: Int32(clamping: smallest.height))
+        toplevel.setMaxSize(
+            width: Int32(clamping: largest.width), height: Int32(clamping: largest.height))
+        needsStateCommit = hasContent
+    }
+
+    /// Asks for the state that it is to have. A person may change it again, as that of any window.
+    private func tellMode(_ toplevel: XdgToplevel, after former: ShowProperties.Mode) {
+        shortfall = nil
+        var isFullscreen = false
+        switch properties.mode {
+        case .normal: break
+        case .maximized: toplevel.setMaximized()
+        case .fullscreen(let place):
+            isFullscreen = true
+            var output: WlOutput?
+            if case .output(let name) = place {
+                output = globals.outputs[name]
+                if output == nil {
+                    shortfall = "no output \(name) is there, so the compositor chose"
+                    globals.missOutput(name)
+                }
+            }
+            toplevel.setFullscreen(output: output)
+        }
+        if case .fullscreen = former, !isFullscreen { toplevel.unsetFullscreen() }
+        if former == .maximized, properties.mode != .maximized { toplevel.unsetMaximized() }
     }
 
     private func acknowledge(_ xdgSurface: XdgSurface) {
@@ -224,6 +268,8 @@ final class WaylandWindow: HotEventTarget {
         }
         wantedDestination = frame.destination
         shownSize = frame.size
+        naturalSize = frame.shownSize
+        if properties.isFixedSize, let toplevel { tellLimits(toplevel) }
         isShownOpaque = buffer.isOpaque
         let view = FrameView(frame, isBottomUp: buffer.layout.isBottomUp, forced: forced)
         show(view, surface)

@@ -69,6 +69,16 @@ package final class SocketSource<P: Presenter> {
     /// Which connection it is, from 1; 0 before the first.
     package var connectionNumber: UInt64 { generation }
 
+    /// Other limits from the next record on, the rate of records included.
+    package func apply(_ limits: VMLimits, fences: FencePolicy) {
+        session.apply(limits, fences: fences)
+        guard bucketRate != rate else { return }
+        bucketRate = rate
+        bucket.setRate(bucketRate, now: loop.now())
+        // A wait was reckoned by the former rate.
+        if isThrottled, let bucketTimer { loop.arm(bucketTimer, after: 1_000_000) }
+    }
+
     // MARK: Connections
 
     private func accept() {
