@@ -10,28 +10,43 @@ struct RunCommand: ParsableCommand {
         commandName: "run",
         abstract: "Show the surfaces of virtual machines as windows.",
         discussion: """
-            For each --source the bridge makes a unix socket. Whatever speaks source-v1 on it \
-            (Protocols/source-v1.md; `vm-bridge produce` does) becomes that VM's producer: each of its \
-            surfaces is a window titled "[VM] title".
+            For each --source, and each VM with a source in the configuration, the bridge makes a unix \
+            socket. Whatever speaks source-v1 on it (Protocols/source-v1.md; `vm-bridge produce` does) \
+            becomes that VM's producer: each of its surfaces is a window titled "[VM] title", where the \
+            configuration's rules say nothing else.
+
+            The configuration is vm-bridge-config(5)'s; no file at all is a good one. It is read again \
+            when its files change and on SIGHUP; one that is not good changes nothing, and the log says \
+            FILE:LINE:COLUMN of what is wrong. VMs and options given here stand above it.
 
             Without --headless the windows appear on the compositor that WAYLAND_DISPLAY names. If it \
             goes away the bridge waits for it and shows everything again.
 
             EXAMPLES
+              vm-bridge run --source work=socket
               vm-bridge run --source work=socket:/run/user/1000/work.sock
               vm-bridge run --headless --capture out --source a=socket:/tmp/a.sock
 
             EXIT STATUS
-              0 ended by a signal or --seconds   64 wrong usage
+              0 ended by a signal or --seconds   64 wrong usage, or no VM at all
               69 no compositor to connect to     74 a socket or file cannot be made
+              78 the configuration is not good
             """)
 
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "A VM and where its surfaces come from; once for each VM.",
-            valueName: "VM=socket:PATH"))
-    var source: [String]
+            "A VM and where its surfaces come from; once for each VM. Without a path the socket is $XDG_RUNTIME_DIR/vm-bridge/VM.sock.",
+            valueName: "VM=socket[:PATH]"))
+    var source: [String] = []
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Read this configuration instead of the usual ones.", valueName: "FILE"))
+    var config: String?
+
+    @Flag(name: .long, help: "Read no configuration.")
+    var noConfig = false
 
     @Flag(name: .long, help: "Use no compositor: a virtual output takes the frames.")
     var headless = false
@@ -62,13 +77,15 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("How long a frame's fence is waited for.", valueName: "MILLISECONDS"))
-    var fenceLimit: UInt64 = 2000
+        help: ArgumentHelp(
+            "How long a frame's fence is waited for, 2000 when nobody says so; for all VMs.",
+            valueName: "MILLISECONDS"))
+    var fenceLimit: UInt64?
 
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "What happens to a frame whose fence is pending: hold it here, pass it on to the compositor, or auto, which passes it on only where that is known to stop nothing else. For one VM or for all; the last one counts.",
+            "What happens to a frame whose fence is pending: hold it here, pass it on to the compositor, or auto, which passes it on only where that is known to stop nothing else. For one VM or for all; the last one counts, and stands above the configuration's.",
             valueName: "[VM=]auto|pass|hold"))
     var fences: [String] = []
 
@@ -96,13 +113,12 @@ struct RunCommand: ParsableCommand {
             throw ValidationError("A VM is named twice: each has one --source.")
         }
         for text in fences {
-            let (vm, policy) = Self.fences(text)
-            guard policy != nil else {
+            guard Self.fences(text).policy != nil else {
                 throw ValidationError("--fences is auto, pass or hold, or VM=auto|pass|hold.")
             }
-            guard vm == nil || names.contains(where: { $0 == vm ?? "" }) else {
-                throw ValidationError("--fences names “\(vm ?? "")”, which no --source does.")
-            }
+        }
+        guard config == nil || !noConfig else {
+            throw ValidationError("--config names a file and --no-config wants none: drop one.")
         }
         guard headless || capture == nil else {
             throw ValidationError("--capture needs --headless: a compositor's windows are its own.")
@@ -116,7 +132,7 @@ struct RunCommand: ParsableCommand {
         guard (0.1...1000).contains(refresh) else {
             throw ValidationError("--refresh goes from 0.1 to 1000.")
         }
-        guard (1...600_000).contains(fenceLimit) else {
+        guard (1...600_000).contains(fenceLimit ?? 1) else {
             throw ValidationError("--fence-limit goes from 1 to 600000 milliseconds.")
         }
     }
@@ -130,6 +146,10 @@ struct RunCommand: ParsableCommand {
 
     func run() throws {
         let logger = StandardErrorLog.logger(level: verbose ? .debug : .info)
+        let keeper = ConfigurationKeeper(
+            noConfig ? .none : config.map { .named($0) } ?? .usual, logger: logger)
+        guard keeper.load() else { throw ExitCode(78) }
+        try checkNames(keeper.configuration)
         if !headless, display == nil, getenv("WAYLAND_DISPLAY") == nil,
             getenv("WAYLAND_SOCKET") == nil
         {
@@ -141,12 +161,23 @@ struct RunCommand: ParsableCommand {
         let service: BridgeService
         do {
             raiseDescriptorLimit(logger)
-            service = try BridgeService(try bridgeConfiguration(), logger: logger)
+            var configuration = try bridgeConfiguration()
+            configuration.rules = keeper.configuration
+            service = try BridgeService(configuration, logger: logger)
         } catch {
             logger.error("cannot start: \(error)")
             throw ExitCode(74)
         }
         service.onReport = { write(service.status, logger) }
+        keeper.onApply = { service.apply($0) }
+        service.onReload = { keeper.reload() }
+        do {
+            try keeper.watch(service.loop)
+        } catch {
+            logger.warning(
+                "changes of the configuration are not noticed, SIGHUP tells them: \(error)")
+        }
+        defer { keeper.end() }
         if let seconds {
             let timer = service.loop.makeTimer { _ in service.stop() }
             service.loop.arm(timer, after: UInt64(max(seconds, 0) * 1e9))
@@ -154,6 +185,39 @@ struct RunCommand: ParsableCommand {
         try service.run()
         write(service.status, logger)
         for line in StatusReport.lines(service.status) { print(line) }
+    }
+
+    /// Whether there is anything to serve, and `--fences` names what is there.
+    private func checkNames(_ configuration: Configuration) throws {
+        let served = configuration.vms.filter { $0.source != nil }.map(\.name)
+        let names = source.compactMap { $0.split(separator: "=").first.map(String.init) } + served
+        guard !names.isEmpty else {
+            let place = config ?? (noConfig ? nil : ConfigurationFiles.places().first)
+            StandardError.write(
+                """
+                vm-bridge: no VM to serve. Name one:
+                  vm-bridge run --source work=socket          (or VM=socket:PATH)
+
+                """)
+            if let place {
+                StandardError.write(
+                    """
+                    or write into \(place):
+                      vm work {
+                          source socket
+                      }
+
+                    """)
+            }
+            throw ExitCode(64)
+        }
+        for text in fences {
+            guard let vm = Self.fences(text).vm, !names.contains(vm) else { continue }
+            StandardError.write(
+                "vm-bridge: --fences names “\(vm)”, which neither a --source nor the configuration does\n"
+            )
+            throw ExitCode(64)
+        }
     }
 
     private var parsedSize: Size? {
@@ -171,16 +235,14 @@ struct RunCommand: ParsableCommand {
         options.refreshRate = refresh
         options.captureDirectory = capture
         var configuration = BridgeConfiguration(
-            sources: try source.map { text in
-                var source = try SourceSpecification(text)
-                for (vm, policy) in fences.map(Self.fences) where vm == nil || vm == source.vm {
-                    source.fences = policy ?? .auto
-                }
-                return source
-            },
+            sources: try source.map { try SourceSpecification($0) },
             presentation: headless ? .headless(options) : .wayland(display: display))
         configuration.graphicsProgram = "/proc/self/exe"
-        configuration.limits.fenceLimit = fenceLimit * 1_000_000
+        configuration.fences = fences.compactMap { text in
+            let (vm, policy) = Self.fences(text)
+            return policy.map { (vm, $0) }
+        }
+        configuration.overridingLimits.fenceLimit = fenceLimit.map { $0 * 1_000_000 }
         return configuration
     }
 

@@ -122,6 +122,30 @@ final class RunningBridge {
             eventually { FileManager.default.fileExists(atPath: last) }, "\(program.err)")
     }
 
+    /// One with a configuration file, whose text is given the directory.
+    ///
+    /// - Parameter vm: whose socket, VM.sock in the directory, is waited for.
+    init(
+        configuration: (String) -> String, awaiting vm: String, _ arguments: [String],
+        environment: [String: String] = [:]
+    ) throws {
+        let directory = try Place.temporary()
+        self.directory = directory
+        try configuration(directory).write(
+            toFile: directory + "/config", atomically: true, encoding: .utf8)
+        program = try Program(
+            ["run", "--report", directory + "/report.json", "--config", directory + "/config"]
+                + arguments, environment: environment)
+        let path = directory + "/\(vm).sock"
+        try #require(
+            eventually { FileManager.default.fileExists(atPath: path) }, "\(program.err)")
+    }
+
+    /// Replaces the configuration file as an editor does.
+    func configure(_ text: String) throws {
+        try text.write(toFile: directory + "/config", atomically: true, encoding: .utf8)
+    }
+
     deinit {
         program.send(SIGKILL)
         try? FileManager.default.removeItem(atPath: directory)
@@ -137,6 +161,8 @@ final class RunningBridge {
         var title: String
         var app_id: String
         var gone: Bool
+        var visibility: String
+        var route: String
         var size: String
         var shown: Int
         var superseded: Int
