@@ -40,6 +40,7 @@ struct WaylandBindings: BuildToolPlugin {
         ),
         ("LinuxDrmSyncobj", ["Protocols/linux-drm-syncobj-v1.xml"]),
         ("SecurityContext", ["Protocols/security-context-v1.xml"]),
+        ("XdgToplevelTag", ["Protocols/xdg-toplevel-tag-v1.xml"]),
     ]
 
     func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {

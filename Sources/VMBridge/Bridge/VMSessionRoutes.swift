@@ -130,7 +130,14 @@ extension VMSession {
             identity: identity, minimumSize: metadata.minimumSize ?? .zero,
             maximumSize: metadata.maximumSize ?? .zero, opaqueRegion: metadata.opaqueRegion,
             mode: show.mode, isFixedSize: show.isFixedSize, hasFrame: show.hasFrame,
-            tag: metadata.consumerTag.map { CleanText.clean($0) } ?? name)
+            tag: tag(metadata))
+    }
+
+    /// What the compositor's own rules may go by: the VM's name, so that no guest passes for another,
+    /// and the guest's tag where it has one.
+    private func tag(_ metadata: SurfaceMetadata) -> String {
+        guard let tag = metadata.consumerTag, !tag.isEmpty else { return name }
+        return "\(name)/\(CleanText.clean(tag))"
     }
 
     // MARK: Limits

@@ -95,6 +95,13 @@ struct CopyPlanTests {
     }
 
     @Test func anImageLacksWhatChangedSinceItsCopy() {
+        // A window that took another's place shares nothing with it.
+        var other = DamageHistory(window: 1)
+        for _ in 0..<3 { other.commit(.none) }
+        #expect(DamageHistory(window: 2).since(other.count).isWhole)
+        var next = DamageHistory(window: 2)
+        for _ in 0..<4 { next.commit(.none) }
+        #expect(next.since(other.count).isWhole && !next.since(next.count - 1).isWhole)
         var history = DamageHistory()
         #expect(history.since(nil).isWhole && history.since(0).isEmpty)
         for index in 0..<20 as Range<UInt32> {

@@ -151,7 +151,10 @@ final class CopyPath {
     ///
     /// - Returns: whether it is; if not, the commit follows by itself, or the frame fails.
     func update(_ image: BufferImage, for frame: Frame, _ window: WaylandWindow) -> Bool {
-        if window.history == nil { window.history = DamageHistory() }
+        if window.history == nil {
+            books.histories += 1
+            window.history = DamageHistory(window: books.histories)
+        }
         image.window = window
         guard let busy = busy(image) else { return read(image, frame, window) }
         let wait = Wait(self, image, frame, window)

@@ -9,8 +9,14 @@ struct DamageHistory {
     static let longest: UInt64 = 8
 
     private var damages = InlineArray<8, Damage>(repeating: .whole)
-    /// Commits so far.
-    private(set) var count: UInt64 = 0
+    /// Commits so far, above what no other window's history comes to: an image that was brought up to
+    /// date for another window of the same surface is as old as can be.
+    private(set) var count: UInt64
+
+    /// A history without commits.
+    ///
+    /// - Parameter window: a number that no other window of the presenter has.
+    init(window: UInt64 = 0) { count = window << 32 }
 
     /// Books a commit.
     mutating func commit(_ damage: Damage) {

@@ -52,6 +52,9 @@ final class PresenterBooks {
     var hasToldOfBlits = false
     var hasToldOfMissingViewporter = false
 
+    /// Histories of windows that were begun.
+    var histories: UInt64 = 0
+
     /// Names of outputs that the log was told to be missing; they come from the host's configuration.
     var outputsMissed: Set<String> = []
 

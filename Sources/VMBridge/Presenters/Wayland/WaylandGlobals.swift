@@ -12,6 +12,7 @@ final class WaylandGlobals {
     let viewporter: WpViewporter?
     let presentation: WpPresentation?
     let decorationManager: ZxdgDecorationManagerV1?
+    let tagManager: XdgToplevelTagManagerV1?
     let syncobjManager: WpLinuxDrmSyncobjManagerV1?
     let explicitSync: ZwpLinuxExplicitSynchronizationV1?
     /// Outputs that windows can be made fullscreen on.
@@ -66,6 +67,7 @@ final class WaylandGlobals {
         presentation = registry.bind(WpPresentation.self)
         outputs = WaylandOutputs(registry)
         decorationManager = registry.bind(ZxdgDecorationManagerV1.self)
+        tagManager = registry.bind(XdgToplevelTagManagerV1.self)
         syncobjManager = registry.bind(WpLinuxDrmSyncobjManagerV1.self)
         explicitSync = registry.bind(ZwpLinuxExplicitSynchronizationV1.self)
         listen()
@@ -164,6 +166,7 @@ final class WaylandGlobals {
         viewporter?.destroy()
         presentation?.destroy()
         decorationManager?.destroy()
+        tagManager?.destroy()
         syncobjManager?.destroy()
         explicitSync?.destroy()
         wmBase.destroy()

@@ -126,7 +126,9 @@ final class WaylandWindow: HotEventTarget {
     var pendingBytes: Int {
         guard !pending.isDisjoint(with: [.create, .update]) else { return 840 }
         // Title and app id have at most 256 bytes each (source-v1 §5.5), apart from their prefixes.
-        let strings = properties.identity.title.utf8.count + properties.identity.appID.utf8.count
+        let strings =
+            properties.identity.title.utf8.count + properties.identity.appID.utf8.count
+            + properties.tag.utf8.count
         return min(4096, 1160 + strings)
     }
 
@@ -192,6 +194,9 @@ final class WaylandWindow: HotEventTarget {
         let identity = properties.identity
         if sent?.identity.title != identity.title { toplevel.setTitle(title: identity.title) }
         if sent?.identity.appID != identity.appID { toplevel.setAppId(appId: identity.appID) }
+        if !properties.tag.isEmpty, sent?.tag != properties.tag {
+            globals.tagManager?.setToplevelTag(toplevel: toplevel, tag: properties.tag)
+        }
         tellLimits(toplevel)
         if let sent, sent.opaqueRegion != properties.opaqueRegion {
             needsStateCommit = hasContent
