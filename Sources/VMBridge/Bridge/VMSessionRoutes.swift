@@ -9,9 +9,15 @@ extension VMSession {
     /// somewhere. What was refused before it existed stays refused; its producer may ask again.
     package func apply(_ router: Router) {
         self.router = router
+        let lookedAtFrames = looksAtFrames
         looksAtFrames = router.looksAtFrames
         for slot in surfaces.slots {
-            if let surface = surfaces[slot], !surface.isDetached { reroute(surface) }
+            guard let surface = surfaces[slot], !surface.isDetached else { continue }
+            if looksAtFrames, !lookedAtFrames {
+                // Nobody has looked until now; what is shown is known all the same.
+                surface.frameShape = surface.machine.current.map { ($0.size, $0.transform) }
+            }
+            reroute(surface)
         }
     }
 

@@ -145,9 +145,14 @@ struct RouteTests {
         #expect(scene.status?.visibility == "hidden" && scene.status?.counters.shown == 0)
         var turned = RuleMatch()
         turned.transform = .flippedVertically
-        scene.reload([Rule(match: turned, action: .hide)])
+        scene.reload([])
         scene.frame()
         #expect(try scene.until { scene.status?.counters.presented == 1 })
+        // Nobody looked at that frame when it came.
+        scene.reload([Rule(match: match, action: .hide)])
+        #expect(scene.status?.visibility == "hidden")
+        scene.reload([Rule(match: turned, action: .hide)])
+        #expect(scene.status?.visibility == "shown")
         scene.frame { $0.transform = .flippedVertically }
         #expect(try scene.until { scene.status?.visibility == "hidden" })
         scene.frame()
