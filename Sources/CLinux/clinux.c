@@ -268,6 +268,9 @@ int vmb_unlink(const char *path) { RESULT(unlink(path)); }
 #define SEQPACKET (SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC)
 
 int vmb_seqpacket_socket(void) { RESULT(socket(AF_UNIX, SEQPACKET, 0)); }
+int vmb_stream_socket(void) {
+    RESULT(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
 int vmb_seqpacket_pair(int descriptors[2]) {
     RESULT(socketpair(AF_UNIX, SEQPACKET, 0, descriptors));
 }
@@ -301,7 +304,7 @@ int vmb_socket_accept(int descriptor) {
     RESULT(accept4(descriptor, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
-int vmb_socket_is_seqpacket(int descriptor, int *listening) {
+static int socket_is(int descriptor, int wanted, int *listening) {
     int domain = 0, type = 0;
     socklen_t length = sizeof(int);
     if (getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0) return -errno;
@@ -309,7 +312,13 @@ int vmb_socket_is_seqpacket(int descriptor, int *listening) {
     if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &length) < 0) return -errno;
     length = sizeof(int);
     if (getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, listening, &length) < 0) return -errno;
-    return domain == AF_UNIX && type == SOCK_SEQPACKET;
+    return domain == AF_UNIX && type == wanted;
+}
+int vmb_socket_is_seqpacket(int descriptor, int *listening) {
+    return socket_is(descriptor, SOCK_SEQPACKET, listening);
+}
+int vmb_socket_is_stream(int descriptor, int *listening) {
+    return socket_is(descriptor, SOCK_STREAM, listening);
 }
 
 int vmb_socket_peer(int descriptor, int32_t *pid, uint32_t *uid, uint32_t *gid) {

@@ -155,7 +155,7 @@ private final class Demo {
         StandardError.write(isTerminal ? "\r\(line)  " : "\(line)\n")
     }
 
-    var summary: [String] { StatusReport.table(atEnd.flatMap(\.surfaces)) }
+    var summary: [String] { StatusReport.table(atEnd) }
 
     /// Whether each VM's surfaces were shown.
     var hasSucceeded: Bool {

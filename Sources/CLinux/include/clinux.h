@@ -144,6 +144,8 @@ struct vmb_received {
 
 /// AF_UNIX, SOCK_SEQPACKET, non-blocking, close-on-exec.
 int vmb_seqpacket_socket(void);
+/// AF_UNIX, SOCK_STREAM, non-blocking, close-on-exec.
+int vmb_stream_socket(void);
 int vmb_seqpacket_pair(int descriptors[2]);
 int vmb_socket_bind(int descriptor, const char *path);
 int vmb_socket_connect(int descriptor, const char *path);
@@ -152,6 +154,8 @@ int vmb_socket_listen(int descriptor, int backlog);
 int vmb_socket_accept(int descriptor);
 /// 1 if the descriptor is an AF_UNIX SOCK_SEQPACKET socket, else 0. `listening` is SO_ACCEPTCONN.
 int vmb_socket_is_seqpacket(int descriptor, int *listening);
+/// The same for SOCK_STREAM.
+int vmb_socket_is_stream(int descriptor, int *listening);
 int vmb_socket_peer(int descriptor, int32_t *pid, uint32_t *uid, uint32_t *gid);
 /// Length, or a negated errno. Arriving descriptors are close-on-exec; they belong to the caller whatever `flags` say.
 int64_t vmb_socket_receive(int descriptor, void *bytes, size_t capacity, struct vmb_received *received);

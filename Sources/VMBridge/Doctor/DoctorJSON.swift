@@ -1,3 +1,5 @@
+import VMBridgeCore
+
 /// A report for programs. Members are only ever added while `version` is 1; the shape is described by
 /// `vm-bridge doctor --help`.
 package enum DoctorJSON {

@@ -186,11 +186,13 @@ func checkSocketPath(_ path: String) throws(KernelError) {
 }
 
 /// Checks a foreign descriptor's family, type and role and sets the flags that the loop relies on.
-func adopt(_ number: Int32, listening: Bool) throws(KernelError) {
+func adopt(
+    _ number: Int32, listening: Bool, kind: SocketKind = .seqpacket
+) throws(KernelError) {
     var accepts: Int32 = 0
-    guard try check(vmb_socket_is_seqpacket(number, &accepts), "getsockopt") == 1 else {
+    guard try check(kind.matches(number, &accepts), "getsockopt") == 1 else {
         throw KernelError(
-            "adopt socket", EPROTOTYPE, advice: "it is not a unix socket of type SOCK_SEQPACKET")
+            "adopt socket", EPROTOTYPE, advice: "it is not a unix socket of type \(kind.name)")
     }
     guard (accepts != 0) == listening else {
         throw KernelError(

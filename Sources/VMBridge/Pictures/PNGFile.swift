@@ -1,4 +1,5 @@
 import CPng
+import Descriptors
 import Glibc
 
 // Unsafe here: libpng. Its simplified interface (png_image_…, png.h "Simplified API") is used
@@ -36,6 +37,20 @@ package enum PNGFile {
             unlink(temporary)
             throw .file(path: path, operation: "rename", code: code)
         }
+    }
+
+    /// Writes a picture to an open file, from where it stands, and closes it, whatever happens.
+    package static func write(
+        _ picture: Picture, to descriptor: consuming OwnedDescriptor, fast: Bool = false
+    ) throws(PictureError) {
+        let name = "the file"
+        try Picture.checkSize(width: picture.width, height: picture.height)
+        guard let file = fdopen(descriptor.number, "wb") else {
+            throw .file(path: name, operation: "fdopen", code: errno)
+        }
+        // The stream closes it from here on.
+        _ = descriptor.release()
+        try write(picture, to: file, path: name, fast: fast)
     }
 
     /// Writes a picture to an open stream and closes it, whatever happens. `path` is for errors.

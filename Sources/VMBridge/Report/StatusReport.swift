@@ -3,66 +3,22 @@ import VMBridgeCore
 /// The state of a bridge in words and as JSON.
 package enum StatusReport {
     /// A line for each VM, then the table of all surfaces.
-    package static func lines(_ status: [VMStatus]) -> [String] {
-        status.map(line) + table(status.flatMap(\.surfaces))
-    }
+    package static func lines(_ status: [VMStatus]) -> [String] { StatusText.lines(value(status)) }
 
-    private static func line(_ vm: VMStatus) -> String {
-        var line = "\(vm.name): \(vm.isConnected ? "connected" : "no producer")"
-        line += ", \(vm.buffers) buffers, \(mebibytes(vm.bytes)) MiB"
-        if !vm.isPresenting { line += ", not shown: \(vm.trouble ?? "no compositor yet")" }
-        if let device = vm.device { line += ", drawn by \(device)" }
-        switch vm.securityContext {
-        case .named: line += ", with a security context"
-        case .nameless(let why): line += ", no security context: \(why)"
-        case nil: break
-        }
-        if !vm.refusals.isEmpty {
-            let parts = vm.refusals.sorted { $0.key.rawValue < $1.key.rawValue }
-                .map { "\($0.key.word) \($0.value)" }
-            line += ", refused: " + parts.joined(separator: ", ")
-        }
-        return line
-    }
-
-    /// A line for each surface under a line of headings; empty without surfaces.
-    package static func table(_ surfaces: [SurfaceStatus]) -> [String] {
-        guard !surfaces.isEmpty else { return [] }
-        var rows = [
-            [
-                "window", "size", "shown", "superseded", "refused", "frames/s",
-                "latency ms (mean, p99)", "import", "sync",
-            ]
-        ]
-        for surface in surfaces {
-            let counters = surface.counters
-            rows.append([
-                surface.title, "\(counters.size)", "\(counters.shown)",
-                "\(counters.superseded)", "\(counters.refused)",
-                rounded(counters.framesPerSecond),
-                milliseconds(counters.latency.mean) + ", "
-                    + milliseconds(counters.latency.percentile(0.99)),
-                importPath(counters), syncPath(counters),
-            ])
-        }
-        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return rows.map { row in
-            let cells = row.indices.map { column in
-                let space = String(repeating: " ", count: widths[column] - row[column].count)
-                // Numbers stand at the right of their column.
-                return (2...6).contains(column) ? space + row[column] : row[column] + space
-            }
-            let line = cells.joined(separator: "  ")
-            return String(line.reversed().drop { $0 == " " }.reversed())
-        }
+    /// The table of all surfaces alone.
+    package static func table(_ status: [VMStatus]) -> [String] {
+        StatusText.table(value(status)["vms"]?.elements.flatMap { $0["surfaces"]?.elements ?? [] } ?? [])
     }
 
     /// The whole state as one JSON object.
-    package static func json(_ status: [VMStatus]) -> String {
+    package static func json(_ status: [VMStatus]) -> String { value(status).line }
+
+    /// The same as a value.
+    package static func value(_ status: [VMStatus]) -> JSONValue {
         var root = JSONObject()
         root.add("version", UInt64(1))
         root.add("vms", status.map(object))
-        return root.text
+        return root.value
     }
 
     private static func object(_ vm: VMStatus) -> JSONObject {
@@ -107,6 +63,7 @@ package enum StatusReport {
         return object
     }
 
+    /// One surface.
     private static func object(_ surface: SurfaceStatus) -> JSONObject {
         let counters = surface.counters
         var object = JSONObject()
@@ -135,29 +92,5 @@ package enum StatusReport {
         object.add("latency_p50_ns", counters.latency.percentile(0.5))
         object.add("latency_p99_ns", counters.latency.percentile(0.99))
         return object
-    }
-
-    /// The import path, and what it costs when it costs a copy.
-    private static func importPath(_ counters: SurfaceCounters) -> String {
-        guard counters.bytesCopied > 0, counters.shown > 0 else { return counters.importPath }
-        return
-            "\(counters.importPath) (\(counters.bytesCopied / counters.shown) bytes a frame on average)"
-    }
-
-    private static func syncPath(_ counters: SurfaceCounters) -> String {
-        guard counters.shown > 0 else { return counters.syncPath }
-        return "\(counters.syncPath); released by \(counters.releasePath)"
-    }
-
-    private static func mebibytes(_ bytes: UInt64) -> String {
-        rounded(Double(bytes) / 1_048_576)
-    }
-
-    private static func milliseconds(_ nanoseconds: UInt64) -> String {
-        rounded(Double(nanoseconds) / 1e6, digits: 100)
-    }
-
-    private static func rounded(_ value: Double, digits: Double = 10) -> String {
-        "\((value * digits).rounded() / digits)"
     }
 }

@@ -44,7 +44,8 @@ public enum CleanText {
         return kept
     }
 
-    private static func isForbidden(_ scalar: Unicode.Scalar) -> Bool {
+    /// Whether a character is dropped: what a terminal or a title bar might obey instead of showing it.
+    package static func isForbidden(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0...0x1f, 0x7f...0x9f: true  // C0, DEL, C1
         case 0x061c, 0x200e, 0x200f, 0x202a...0x202e: true  // bidirectional
