@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 import VMBridge
 
 /// What this host offers and lacks.
@@ -67,16 +66,8 @@ struct DoctorCommand: ParsableCommand {
         if json {
             print(DoctorJSON.text(report))
         } else {
-            for line in DoctorText.lines(report, colours: wantsColours) { print(line) }
+            for line in DoctorText.lines(report, colours: TerminalColours.areWanted) { print(line) }
         }
         if !report.works { throw ExitCode(1) }
-    }
-
-    /// On a terminal that knows them, unless NO_COLOR says otherwise (no-color.org: any text but none).
-    private var wantsColours: Bool {
-        guard isatty(STDOUT_FILENO) == 1 else { return false }
-        let refusal = getenv("NO_COLOR").map { String(cString: $0) } ?? ""
-        let terminal = getenv("TERM").map { String(cString: $0) } ?? ""
-        return refusal.isEmpty && terminal != "dumb"
     }
 }
