@@ -81,9 +81,10 @@ final class ControlCaptures {
         let labels = capture.order.frames.map {
             SheetLabel(vm: $0.vm, title: $0.title, sequence: $0.frame.sequence)
         }
-        let colours = capture.target?.colours ?? [:]
+        var colours: [String: RGB] = [:]
+        for vm in capture.target?.status ?? [] { colours[vm.name] = vm.colour }
         let descriptor = capture.descriptor
-        start {
+        start { [colours] in
             var all = pictures
             for index in jobs.indices {
                 guard let job = jobs[index] else { continue }

@@ -5,12 +5,7 @@ import Glibc
 /// Where the control socket is.
 package enum ControlPath {
     /// `vm-bridge/control` in the runtime directory; nil without one.
-    package static var usual: String? {
-        guard let directory = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }),
-            directory.hasPrefix("/")
-        else { return nil }
-        return directory + "/vm-bridge/control"
-    }
+    package static var usual: String? { RuntimeDirectory.path.map { $0 + "/control" } }
 }
 
 /// Why the control socket cannot be had.

@@ -62,6 +62,8 @@ package enum ControlReply {
         object.add("surface", surface.surface.value)
         object.add("title", surface.title)
         object.add("app_id", surface.appID)
+        object.add("visibility", surface.visibility)
+        object.add("route", surface.route)
         return object
     }
 

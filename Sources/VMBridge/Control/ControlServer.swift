@@ -225,7 +225,8 @@ package final class ControlServer {
     ) throws(ControlFault) -> [JSONMember]? {
         switch request {
         case .status:
-            return [JSONMember("status", StatusReport.value(target.status)), colours]
+            let status = target.status
+            return [JSONMember("status", StatusReport.value(status)), Self.colours(status)]
         case .list: return surfaces
         case .watch(let interval):
             beginWatching(connection, interval)
@@ -249,11 +250,11 @@ package final class ControlServer {
         }
     }
 
-    private var colours: JSONMember {
-        let colours = target.colours.sorted { $0.key < $1.key }
-        return JSONMember(
-            "colours",
-            .object(colours.map { JSONMember($0.key, .string($0.value.hexadecimal)) }))
+    private static func colours(_ status: [VMStatus]) -> JSONMember {
+        let members = status.compactMap { vm in
+            vm.colour.map { JSONMember(vm.name, .string($0.hexadecimal)) }
+        }
+        return JSONMember("colours", .object(members))
     }
 
     private var surfaces: [JSONMember] {
@@ -268,7 +269,7 @@ package final class ControlServer {
         return [
             JSONMember("vms", .array(vms)),
             JSONMember("surfaces", .array(surfaces.map { ControlReply.surface($0).value })),
-            colours,
+            Self.colours(status),
         ]
     }
 
@@ -284,8 +285,9 @@ package final class ControlServer {
             switch verb {
             case .close: .close
             case .hide: .hide
-            case .show, .thaw: .show
+            case .show: .show
             case .freeze: .freeze
+            case .thaw: .thaw
             }
         return count(target.perform(wish, vm: selector.vm, surface: selector.surface))
     }

@@ -4,8 +4,6 @@ import VMBridgeCore
 package protocol ControlTarget: AnyObject {
     /// What every VM has and did.
     var status: [VMStatus] { get }
-    /// Colours of VMs that have one.
-    var colours: [String: RGB] { get }
     /// Does something with a surface of a VM, or with all of it.
     ///
     /// - Returns: surfaces concerned.
