@@ -30,6 +30,8 @@ struct RunCommand: ParsableCommand {
             EXIT STATUS
               0 ended by a signal or --seconds   64 wrong usage, or no VM at all
               69 no compositor to connect to     74 a socket or file cannot be made
+              70 an error inside, after the last events as `vm-bridge log` has them
+              75 another vm-bridge has the control socket
               78 the configuration is not good
             """)
 
@@ -97,6 +99,8 @@ struct RunCommand: ParsableCommand {
         help: ArgumentHelp("Write the state as JSON at the end and on SIGUSR1.", valueName: "FILE"))
     var report: String?
 
+    @OptionGroup var control: RunControlOptions
+
     @Flag(name: .shortAndLong, help: "Say more.")
     var verbose = false
 
@@ -145,7 +149,10 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
-        let logger = StandardErrorLog.logger(level: verbose ? .debug : .info)
+        let ring = EventRing()
+        let logger = Logger(label: "vm-bridge") { [verbose] _ in
+            RingLog(StandardErrorLog(level: verbose ? .debug : .info), ring: ring)
+        }
         let keeper = ConfigurationKeeper(
             noConfig ? .none : config.map { .named($0) } ?? .usual, logger: logger)
         guard keeper.load() else { throw ExitCode(78) }
@@ -158,12 +165,15 @@ struct RunCommand: ParsableCommand {
             )
             throw ExitCode(69)
         }
+        let endpoint = try control.reserve(logger)
         let service: BridgeService
+        let server: ControlServer?
         do {
             raiseDescriptorLimit(logger)
             var configuration = try bridgeConfiguration()
             configuration.rules = keeper.configuration
             service = try BridgeService(configuration, logger: logger)
+            server = try control.serve(endpoint, service, ring: ring, logger: logger)
         } catch {
             logger.error("cannot start: \(error)")
             throw ExitCode(74)
@@ -182,7 +192,14 @@ struct RunCommand: ParsableCommand {
             let timer = service.loop.makeTimer { _ in service.stop() }
             service.loop.arm(timer, after: UInt64(max(seconds, 0) * 1e9))
         }
-        try service.run()
+        do {
+            try service.run()
+        } catch {
+            logger.critical("ending: \(error)")
+            EventDump.write(ring)
+            throw ExitCode(70)
+        }
+        server?.shutDown()
         write(service.status, logger)
         for line in StatusReport.lines(service.status) { print(line) }
     }

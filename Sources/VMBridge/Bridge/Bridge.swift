@@ -117,6 +117,11 @@ final class Bridge<P: Presenter> {
         vms.first { $0.plan.source.vm == vm }?.source.session.fulfil(wish, of: surface) ?? 0
     }
 
+    /// The session of a VM; nil when there is none of that name.
+    func session(of vm: String) -> VMSession<P>? {
+        vms.first { $0.plan.source.vm == vm }?.source.session
+    }
+
     // MARK: Running
 
     /// What gathered in a batch is settled once: presenter and producers hear of it together.

@@ -10,19 +10,25 @@ extension BridgeService: ControlTarget {
         }
     }
 
-    package func reload() throws(ControlFault) -> [String] {
+    package func reload() throws(ControlFault) {
         guard let onReload else {
             throw ControlFault(.failed, "this bridge reads no configuration")
         }
         onReload()
-        return []
     }
 
     package func lastFrame(vm: String, surface: SurfaceKey) -> CommittedFrame? {
-        running.lastFrame(vm: vm, surface: surface)
+        switch running {
+        case .wayland(let bridge): bridge.session(of: vm)?.lastFrame(of: surface)
+        case .headless(let bridge): bridge.session(of: vm)?.lastFrame(of: surface)
+        }
     }
 
     package func isHeld(_ frame: CommittedFrame) -> Bool {
-        running.isHeld(frame)
+        let use = frame.frame.use
+        return switch running {
+        case .wayland(let bridge): bridge.session(of: frame.vm)?.isHeld(use) ?? false
+        case .headless(let bridge): bridge.session(of: frame.vm)?.isHeld(use) ?? false
+        }
     }
 }

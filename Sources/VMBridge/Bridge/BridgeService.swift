@@ -15,7 +15,7 @@ public final class BridgeService {
     /// the bridge, as other programs.
     public var onReload: (() -> Void)?
     private let signals = SignalRelay()
-    private let running: RunningBridge
+    let running: RunningBridge
     private let hook: HookID
     private let capture: HeadlessCapture?
     private var finalStatus: [VMStatus]?
@@ -110,7 +110,7 @@ public final class BridgeService {
 }
 
 /// A bridge with one kind of presenter or the other.
-private enum RunningBridge {
+enum RunningBridge {
     case wayland(Bridge<WaylandPresenter>)
     case headless(Bridge<HeadlessPresenter>)
 

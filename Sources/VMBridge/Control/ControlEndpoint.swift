@@ -31,20 +31,20 @@ package enum ControlEndpointError: Error, CustomStringConvertible {
 }
 
 /// The listening control socket and the lock that says whose it is.
-struct ControlEndpoint: ~Copyable {
+package struct ControlEndpoint: ~Copyable {
     private var listener: SocketListener
     // Outlives the listener, so that nobody takes the path while the socket is still there.
     private var lock: LockFile?
 
     /// Locks `PATH.lock` and listens on `path`. A directory is made for it with mode 0700.
-    init(path: String) throws(ControlEndpointError) {
+    package init(path: String) throws(ControlEndpointError) {
         let lock = try Self.lock(path)
         listener = try Self.listen(path)
         self.lock = consume lock
     }
 
     /// Takes over a socket that a service manager listens on.
-    init(adopting descriptor: consuming OwnedDescriptor) throws(ControlEndpointError) {
+    package init(adopting descriptor: consuming OwnedDescriptor) throws(ControlEndpointError) {
         listener = try Self.adopt(descriptor)
         lock = nil
     }

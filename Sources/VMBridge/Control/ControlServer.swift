@@ -3,14 +3,6 @@ import Glibc
 import Logging
 import VMBridgeCore
 
-/// Where a control server listens.
-package enum ControlPlace: ~Copyable {
-    /// A path in the file system.
-    case path(String)
-    /// A listening socket of somebody else's making.
-    case descriptor(OwnedDescriptor)
-}
-
 /// The control socket: one line of JSON a request, one a reply (docs/control.md). On the bridge's loop,
 /// which it never holds up: each client has one request served a turn, a bounded line, and bounded
 /// output.
@@ -38,7 +30,7 @@ package final class ControlServer {
     private var hook: HookID?
     private var wake: HookID?
 
-    /// Listens at once.
+    /// Serves whoever connects.
     ///
     /// - Parameters:
     ///   - target: outlives the server.
@@ -46,29 +38,22 @@ package final class ControlServer {
     ///   - graphics: of the worker that draws what the processor cannot read; nil for none.
     ///   - isAllowed: who may ask; this user and root.
     package init(
-        _ place: consuming ControlPlace, loop: EventLoop, target: any ControlTarget,
+        _ endpoint: consuming ControlEndpoint, loop: EventLoop, target: any ControlTarget,
         ring: EventRing, logger: Logger, program: String = "vm-bridge",
         graphics: GraphicsWorkerOptions? = nil,
         isAllowed: @escaping (PeerCredentials) -> Bool = { $0.user == geteuid() || $0.user == 0 }
-    ) throws(ControlEndpointError) {
+    ) throws(KernelError) {
         self.loop = loop
         self.target = target
         self.ring = ring
         self.logger = logger
         self.program = program
         self.isAllowed = isAllowed
-        switch consume place {
-        case .path(let path): endpoint = try ControlEndpoint(path: path)
-        case .descriptor(let descriptor): endpoint = try ControlEndpoint(adopting: descriptor)
-        }
-        do throws(KernelError) {
-            reaper = try DescriptorReaper()
-            captures = ControlCaptures(loop: loop, graphics: graphics)
-            listening = try loop.register(endpoint.number, .read) { [unowned self] _ in
-                self.accept()
-            }
-        } catch {
-            throw .kernel(error)
+        self.endpoint = endpoint
+        reaper = try DescriptorReaper()
+        captures = ControlCaptures(loop: loop, graphics: graphics)
+        listening = try loop.register(self.endpoint.number, .read) { [unowned self] _ in
+            self.accept()
         }
         listenTimer = loop.makeTimer { [unowned self] _ in self.listenAgain() }
         lookTimer = loop.makeTimer { [unowned self] in self.look($0) }
@@ -240,9 +225,7 @@ package final class ControlServer {
         case .capture, .captureAll:
             try capture(request, id, connection)
             return nil
-        case .reload:
-            let notes = try target.reload()
-            return [JSONMember("notes", .array(notes.map(JSONValue.string)))]
+        case .reload: return try reload()
         case .log(let count, let follow):
             let events = ring.events(count: Int(clamping: count ?? .max))
             if follow { connection.followed = events.last?.number ?? ring.last }
@@ -290,6 +273,19 @@ package final class ControlServer {
             case .thaw: .thaw
             }
         return count(target.perform(wish, vm: selector.vm, surface: selector.surface))
+    }
+
+    /// What it comes to is in the log, so that whoever caused it learns the same.
+    private func reload() throws(ControlFault) -> [JSONMember] {
+        let before = ring.last
+        try target.reload()
+        let said = ring.events(after: before)
+        let errors = said.filter { $0.level >= .error }.map(\.text)
+        guard errors.isEmpty else {
+            throw ControlFault(.failed, errors.prefix(8).joined(separator: "; "))
+        }
+        let notes = said.filter { $0.level >= .warning }.map { JSONValue.string($0.text) }
+        return [JSONMember("notes", .array(notes))]
     }
 
     private func capture(

@@ -10,11 +10,10 @@ package protocol ControlTarget: AnyObject {
     func perform(_ wish: SurfaceWish, vm: String, surface: SurfaceKey?) -> Int
     /// Reads an action from a rule's words.
     func action(_ words: [String]) throws(ControlFault) -> RuleAction
-    /// Reads the configuration again.
+    /// Reads the configuration again; the log tells what came of it.
     ///
-    /// - Returns: sentences about what did not change.
-    /// - Throws: why the old one stays.
-    func reload() throws(ControlFault) -> [String]
+    /// - Throws: when there is none to read.
+    func reload() throws(ControlFault)
     /// The last committed frame of a surface and the memory that has it; nil when there is none.
     func lastFrame(vm: String, surface: SurfaceKey) -> CommittedFrame?
     /// Whether the frame's buffer has been ours all the time since it was committed.

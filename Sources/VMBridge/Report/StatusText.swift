@@ -23,6 +23,13 @@ package enum StatusText {
             line += ", not shown: \(TerminalText.escaped(trouble))"
         }
         if let device = vm["device"]?.text { line += ", drawn by \(TerminalText.escaped(device))" }
+        switch vm["security_context"]?.truth {
+        case true?: line += ", with a security context"
+        case false?:
+            let why = vm["security_context_trouble"]?.text ?? ""
+            line += ", no security context: \(TerminalText.escaped(why))"
+        case nil: break
+        }
         let refusals = vm["refusals"]?.members ?? []
         if !refusals.isEmpty {
             let parts = refusals.map { "\(TerminalText.escaped($0.name)) \($0.value.count ?? 0)" }
