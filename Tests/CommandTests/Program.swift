@@ -39,7 +39,9 @@ final class Program {
             try #require(FileManager.default.createFile(atPath: file, contents: nil))
         }
         process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
+        // The usual control socket is one for the whole session; tests run side by side.
+        let isBare = arguments.first == "run" && !arguments.contains { $0.hasSuffix("-control") || $0 == "--control" }
+        process.arguments = arguments + (isBare ? ["--no-control"] : [])
         var all = ProcessInfo.processInfo.environment
         for name in ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"] { all[name] = nil }
         all.merge(environment) { $1 }
@@ -115,7 +117,8 @@ final class RunningBridge {
         self.directory = directory
         let sources = vms.flatMap { ["--source", "\($0)=socket:\(directory)/\($0).sock"] }
         program = try Program(
-            ["run", "--report", directory + "/report.json"] + sources + arguments,
+            ["run", "--report", directory + "/report.json", "--control", directory + "/control"]
+                + sources + arguments,
             environment: environment)
         let last = directory + "/\(vms.last ?? "").sock"
         try #require(
@@ -134,8 +137,10 @@ final class RunningBridge {
         try configuration(directory).write(
             toFile: directory + "/config", atomically: true, encoding: .utf8)
         program = try Program(
-            ["run", "--report", directory + "/report.json", "--config", directory + "/config"]
-                + arguments, environment: environment)
+            [
+                "run", "--report", directory + "/report.json", "--config", directory + "/config",
+                "--control", directory + "/control",
+            ] + arguments, environment: environment)
         let path = directory + "/\(vm).sock"
         try #require(
             eventually { FileManager.default.fileExists(atPath: path) }, "\(program.err)")
@@ -152,6 +157,13 @@ final class RunningBridge {
     }
 
     func socket(_ vm: String) -> String { "\(directory)/\(vm).sock" }
+
+    /// Runs a command that asks this bridge.
+    func ask(
+        _ arguments: [String], seconds: Double = 30
+    ) throws -> (status: Int32?, out: String, err: String) {
+        try Program.run(arguments + ["--socket", directory + "/control"], seconds: seconds)
+    }
 
     func produce(_ vm: String, _ arguments: [String]) throws -> Program {
         try Program(["produce", "--socket", socket(vm)] + arguments)
