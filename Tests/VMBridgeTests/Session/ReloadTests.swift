@@ -285,7 +285,7 @@ struct ReloadTests {
         let scene = try Scene()
         #expect(scene.keeper.reload())
         let flow = try FrameFlow(scene.socket, titles: ["one", "two"])
-        #expect(try scene.until(flow) { flow.total > 5 })
+        #expect(try scene.until(flow) { scene.vm("a")?.surfaces.count == 2 })
         try scene.write(
             "vm a {\n    budget {\n        surfaces 1\n        fence-limit 77\n    }\n}\n")
         #expect(scene.keeper.reload())
