@@ -23,6 +23,8 @@ struct ConfigurationFileReader {
 
     /// Most of each kind in one file: later checks compare them with each other.
     static let entryLimit = 1000
+    /// Most that is said of each severity; nobody reads more.
+    static let diagnosticLimit = 100
     /// Longest path of a unix socket: `sun_path` of sockaddr_un without its final zero.
     static let pathLimit = 107
 
@@ -31,6 +33,7 @@ struct ConfigurationFileReader {
     private(set) var vms: [VMEntry] = []
     private(set) var consumers: [ConsumerEntry] = []
     private(set) var rules: [RuleEntry] = []
+    private var counts: [Diagnostic.Severity: Int] = [:]
     /// What was explained already: once a file is enough.
     private var notes: Set<String> = []
 
@@ -56,6 +59,8 @@ struct ConfigurationFileReader {
         _ severity: Diagnostic.Severity, _ message: String, at place: TextPlace,
         suggestion: String? = nil
     ) {
+        guard counts[severity, default: 0] < Self.diagnosticLimit else { return }
+        counts[severity, default: 0] += 1
         diagnostics.append(
             Diagnostic(
                 file: file, line: place.line, column: place.column, severity: severity,
@@ -108,6 +113,7 @@ struct ConfigurationFileReader {
     }
 
     private mutating func reportUnknown(_ name: ConfigurationWord, in place: ConfigurationWords) {
+        guard counts[.error, default: 0] < Self.diagnosticLimit else { return }
         if let why = place.impossible(name.text) {
             report(.error, why, at: name.place)
             return

@@ -272,5 +272,14 @@ struct ConfigurationErrorTests {
         let (configuration, said) = ConfigurationReader.read(
             String(repeating: "a'\n", count: 5000), file: "f")
         #expect(configuration == nil && said.count == 50)
+        for (text, count) in [("vn\n", 100), ("vm\n", 100), ("rule {\nhide\n}\n", 100)] {
+            let many = ConfigurationReader.read(String(repeating: text, count: 900), file: "f")
+            #expect(many.diagnostics.count == count, "\(text)")
+            #expect((many.configuration == nil) == (text.count == 3))
+        }
+        // Warnings never hide an error.
+        let late = ConfigurationReader.read(
+            String(repeating: "rule {\nhide\n}\n", count: 900) + "vn", file: "f")
+        #expect(late.configuration == nil && late.diagnostics.last?.line == 2701)
     }
 }

@@ -37,7 +37,7 @@ struct ConfigurationFuzzTests {
             if (one.line, one.column) < last { return "out of order: \(one)" }
             last = (one.line, one.column)
         }
-        if said.count > 50 + bytes.count { return "\(said.count) diagnostics" }
+        if said.count > 300 { return "\(said.count) diagnostics" }
         return nil
     }
 
