@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import Synchronization
 import Testing
+import Wayland
 import WaylandTestSupport
 
 @testable import VMBridge
@@ -158,7 +159,26 @@ struct SecurityContextTests {
         other.live.session.shutDown()
     }
 
-    @Test func hiddenGlobalsAreNamedInTheLog() throws {
+    /// The list by which hidden globals are noticed has everything that is bound where all there is is offered.
+    @Test func whatIsBoundIsLookedFor() throws {
+        let all = (0..<InterfaceTables.interfaceCount).compactMap { number in
+            InterfaceTables.name(of: number).map {
+                (
+                    interface: String(cString: $0),
+                    version: UInt32(InterfaceTables.table(number).pointee.version)
+                )
+            }
+        }
+        let fake = try FakeSession(all)
+        #expect(fake.compositors.count == 2 && fake.live.presenter.isReady)
+        let bound = fake.compositor.requests("wl_registry.bind").compactMap { request in
+            if case .string(let name) = request.arguments[1] { name } else { nil }
+        }
+        #expect(Set(bound) == Set(WaylandGlobals.used))
+        fake.live.session.shutDown()
+    }
+
+    @Test func whatIsSaidInTheLog() throws {
         let log = SharedLog()
         var naming = ConnectionNaming()
         let logger = Logger(label: "test") { _ in log }

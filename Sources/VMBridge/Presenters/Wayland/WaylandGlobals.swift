@@ -32,7 +32,8 @@ final class WaylandGlobals {
         WlCompositor.interfaceName, WlShm.interfaceName, XdgWmBase.interfaceName,
         ZwpLinuxDmabufV1.interfaceName, WpViewporter.interfaceName, WpPresentation.interfaceName,
         ZxdgDecorationManagerV1.interfaceName, WpLinuxDrmSyncobjManagerV1.interfaceName,
-        ZwpLinuxExplicitSynchronizationV1.interfaceName,
+        ZwpLinuxExplicitSynchronizationV1.interfaceName, XdgToplevelTagManagerV1.interfaceName,
+        WlOutput.interfaceName,
     ]
 
     /// Names what a compositor lacks, in words; nil when windows can be shown.
