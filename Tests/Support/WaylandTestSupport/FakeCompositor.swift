@@ -69,6 +69,14 @@ package final class FakeCompositor {
         for (interface, version) in globals { addGlobal(interface, version) }
     }
 
+    /// Every interface that the bindings know, in its newest version, whether it is a global or not.
+    package static var everything: [(interface: String, version: UInt32)] {
+        (0..<InterfaceTables.interfaceCount).map { number in
+            let table = InterfaceTables.table(number).pointee
+            return (String(cString: table.name), UInt32(table.version))
+        }
+    }
+
     /// The client's end of the connection; there is only one.
     package func takeClientEnd() -> OwnedDescriptor { socket.takeClientEnd() }
 

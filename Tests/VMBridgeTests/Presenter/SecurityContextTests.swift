@@ -3,7 +3,6 @@ import Glibc
 import Logging
 import Synchronization
 import Testing
-import Wayland
 import WaylandTestSupport
 
 @testable import VMBridge
@@ -161,15 +160,7 @@ struct SecurityContextTests {
 
     /// The list by which hidden globals are noticed has everything that is bound where all there is is offered.
     @Test func whatIsBoundIsLookedFor() throws {
-        let all = (0..<InterfaceTables.interfaceCount).compactMap { number in
-            InterfaceTables.name(of: number).map {
-                (
-                    interface: String(cString: $0),
-                    version: UInt32(InterfaceTables.table(number).pointee.version)
-                )
-            }
-        }
-        let fake = try FakeSession(all)
+        let fake = try FakeSession(FakeCompositor.everything)
         #expect(fake.compositors.count == 2 && fake.live.presenter.isReady)
         let bound = fake.compositor.requests("wl_registry.bind").compactMap { request in
             if case .string(let name) = request.arguments[1] { name } else { nil }
