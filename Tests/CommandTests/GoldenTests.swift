@@ -9,7 +9,10 @@ struct GoldenTests {
         #expect(main.status == 0)
         try Golden.check("help", main.out)
         let commands = main.out.split(separator: "\n").drop { $0 != "SUBCOMMANDS:" }.dropFirst()
-            .filter { $0.hasPrefix("  ") && !$0.hasPrefix("   ") && $0.dropFirst(2).first?.isLetter == true }
+            .filter {
+                $0.hasPrefix("  ") && !$0.hasPrefix("   ")
+                    && $0.dropFirst(2).first?.isLetter == true
+            }
             .compactMap { $0.split(separator: " ").first.map(String.init) }
         #expect(commands.count >= 16, "\(main.out)")
         for command in commands {
@@ -50,7 +53,8 @@ struct GoldenTests {
         for (arguments, status) in [
             (["close", "--vm", "x"], 1), (["hide", "--vm", "work", "--surface", "9"], 1),
             (["hide", "--vm", "play", "--surface", "1"], 1),
-            (["move", "--vm", "work", "shwo"], 1), (["move", "--vm", "work", "hand-to", "moon"], 1),
+            (["move", "--vm", "work", "shwo"], 1),
+            (["move", "--vm", "work", "hand-to", "moon"], 1),
             (["capture", "--vm", "work", "--output", stage.directory + "/x.png"], 1),
             (["capture", "--output", "x.png"], 64), (["close"], 64),
             (["watch", "--interval", "5"], 64),
@@ -63,10 +67,13 @@ struct GoldenTests {
             text += "$ vm-bridge \(shown.joined(separator: " "))\n\(result.err)"
         }
         #expect(!FileManager.default.fileExists(atPath: stage.directory + "/x.png"))
-        for (socket, status) in [("/nonexistent/control", 69), (stage.directory, 69)] as [(String, Int32)] {
+        for (socket, status) in [("/nonexistent/control", 69), (stage.directory, 69)]
+            as [(String, Int32)]
+        {
             let result = try Program.run(["status", "--socket", socket])
             #expect(result.status == status)
-            text += "$ vm-bridge status --socket X\n"
+            text +=
+                "$ vm-bridge status --socket X\n"
                 + result.err.replacing(socket, with: "X")
         }
         let nowhere = try Program.run(["status"], environment: ["XDG_RUNTIME_DIR": ""])

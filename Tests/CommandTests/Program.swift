@@ -40,7 +40,9 @@ final class Program {
         }
         process.executableURL = URL(fileURLWithPath: path)
         // The usual control socket is one for the whole session; tests run side by side.
-        let isBare = arguments.first == "run" && !arguments.contains { $0.hasSuffix("-control") || $0 == "--control" }
+        let isBare =
+            arguments.first == "run"
+            && !arguments.contains { $0.hasSuffix("-control") || $0 == "--control" }
         process.arguments = arguments + (isBare ? ["--no-control"] : [])
         var all = ProcessInfo.processInfo.environment
         for name in ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"] { all[name] = nil }

@@ -114,6 +114,7 @@ final class ControlCaptures {
 
     /// Takes what the thread and the worker have finished.
     func settle() {
+        guard !queue.isEmpty else { return }
         if let step = results.take() {
             switch step {
             case .read(let outcomes): wereRead(outcomes)

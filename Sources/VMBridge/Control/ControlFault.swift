@@ -11,7 +11,6 @@ package struct ControlFault: Error, Equatable, Sendable, CustomStringConvertible
         case noPicture = "no_picture"
         case noDescriptor = "no_descriptor"
         case cannotWrite = "cannot_write"
-        case busy
         case failed
         case lineTooLong = "line_too_long"
         case tooManyClients = "too_many_clients"

@@ -85,7 +85,8 @@ extension RGB {
 
     /// Reads "#rrggbb"; nil for anything else.
     package init?(hexadecimal text: String) {
-        guard text.utf8.count == 7, text.hasPrefix("#"), let word = UInt32(text.dropFirst(), radix: 16)
+        guard text.utf8.count == 7, text.hasPrefix("#"),
+            let word = UInt32(text.dropFirst(), radix: 16)
         else { return nil }
         self.init(
             red: UInt8(truncatingIfNeeded: word >> 16), green: UInt8(truncatingIfNeeded: word >> 8),

@@ -212,6 +212,7 @@ private struct RequestMembers {
     func finish(_ request: String) throws(ControlFault) {
         guard let stranger = members.first else { return }
         throw ControlFault(
-            .badMember, "“\(CleanText.clean(stranger.name))” is no member of the request \(request)")
+            .badMember, "“\(CleanText.clean(stranger.name))” is no member of the request \(request)"
+        )
     }
 }

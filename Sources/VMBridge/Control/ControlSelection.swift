@@ -65,7 +65,8 @@ enum ControlSelection {
             let names = frames.map(\.surface.description)
             throw ControlFault(
                 .badMember,
-                "VM “\(first.vm)” has several surfaces: name one with “surface”; there \(list(names))")
+                "VM “\(first.vm)” has several surfaces: name one with “surface”; there \(list(names))"
+            )
         }
         return CaptureOrder(frames: frames, isSheet: isSheet)
     }

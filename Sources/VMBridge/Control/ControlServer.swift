@@ -193,8 +193,8 @@ package final class ControlServer {
                 throw ControlFault(.malformed, "this is no JSON: \(error)")
             }
             id = value["id"]
+            name = CleanText.clean(value["request"]?.text ?? "")
             let request = try ControlRequest(value)
-            name = request.name
             if let members = try fulfil(request, id, connection) {
                 connection.reply(ControlReply.done(name, id: id, members))
                 if connection.followed != nil { follow(connection) }
@@ -353,7 +353,8 @@ package final class ControlServer {
                 report = value
                 connection.tell(
                     ControlReply.event(
-                        "beat", [JSONMember("time_ns", .unsigned(now)), JSONMember("status", value)]
+                        "beat",
+                        [JSONMember("time_ns", .unsigned(now)), JSONMember("status", value)]
                     ))
                 // In step with the first one, whatever was late.
                 let step = interval * 1_000_000

@@ -45,7 +45,9 @@ package final class EventRing: Sendable {
     package var last: UInt64 { state.withLock { $0.last } }
 
     /// Adds a line.
-    package func add(_ level: Logger.Level, _ text: String, vm: String? = nil, surface: String? = nil) {
+    package func add(
+        _ level: Logger.Level, _ text: String, vm: String? = nil, surface: String? = nil
+    ) {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)
         let time = UInt64(now.tv_sec) * 1000 + UInt64(now.tv_nsec) / 1_000_000

@@ -7,7 +7,8 @@ package enum StatusReport {
 
     /// The table of all surfaces alone.
     package static func table(_ status: [VMStatus]) -> [String] {
-        StatusText.table(value(status)["vms"]?.elements.flatMap { $0["surfaces"]?.elements ?? [] } ?? [])
+        StatusText.table(
+            value(status)["vms"]?.elements.flatMap { $0["surfaces"]?.elements ?? [] } ?? [])
     }
 
     /// The whole state as one JSON object.

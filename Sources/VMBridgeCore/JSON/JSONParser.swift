@@ -68,8 +68,10 @@ private struct JSONParser {
         skipSpace()
         guard let first = next else { throw error("a value is missing") }
         switch first {
-        case UInt8(ascii: "{"): return try nested { (parser) throws(JSONError) in try parser.object() }
-        case UInt8(ascii: "["): return try nested { (parser) throws(JSONError) in try parser.array() }
+        case UInt8(ascii: "{"):
+            return try nested { (parser) throws(JSONError) in try parser.object() }
+        case UInt8(ascii: "["):
+            return try nested { (parser) throws(JSONError) in try parser.array() }
         case UInt8(ascii: "\""): return .string(try string())
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try number()
         case UInt8(ascii: "t"): return try word("true", .boolean(true))

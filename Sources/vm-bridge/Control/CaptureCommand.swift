@@ -89,7 +89,8 @@ struct CaptureCommand: ParsableCommand {
         for picture in reply["pictures"]?.elements ?? [] {
             let name = "\(picture["vm"]?.text ?? ""), surface \(picture["surface"]?.count ?? 0)"
             if let trouble = picture["trouble"]?.text {
-                StandardError.write("vm-bridge: no picture of \(name): \(TerminalText.escaped(trouble))\n")
+                StandardError.write(
+                    "vm-bridge: no picture of \(name): \(TerminalText.escaped(trouble))\n")
             } else if picture["stable"]?.truth != true {
                 StandardError.write(
                     "vm-bridge: \(name): the guest may have drawn into it while it was read\n")

@@ -7,7 +7,8 @@ struct RunControlOptions: ParsableArguments {
     @Option(
         name: .customLong("control"),
         help: ArgumentHelp(
-            "The control socket, instead of $XDG_RUNTIME_DIR/vm-bridge/control.", valueName: "PATH"))
+            "The control socket, instead of $XDG_RUNTIME_DIR/vm-bridge/control.", valueName: "PATH")
+    )
     var path: String?
 
     @Flag(name: .customLong("no-control"), help: "Listen on no control socket.")
@@ -25,7 +26,8 @@ struct RunControlOptions: ParsableArguments {
         if let path { return path }
         if let usual = ControlPath.usual { return usual }
         logger.notice(
-            "no control socket: XDG_RUNTIME_DIR is not set; name one with --control, or say --no-control")
+            "no control socket: XDG_RUNTIME_DIR is not set; name one with --control, or say --no-control"
+        )
         return nil
     }
 

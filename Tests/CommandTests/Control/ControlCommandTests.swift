@@ -6,7 +6,8 @@ import VMBridgeCore
 
 @Suite("[kernel] commanding a running bridge", .serialized)
 struct ControlCommandTests {
-    @Test("two daemons do not fight over a socket: the second says whose it is, the first serves on")
+    @Test(
+        "two daemons do not fight over a socket: the second says whose it is, the first serves on")
     func twoDaemons() throws {
         let bridge = try RunningBridge(vms: ["a"], ["--headless"])
         let producer = try bridge.produce("a", ["--rate", "60"])
@@ -134,7 +135,8 @@ struct ControlCommandTests {
         let bridge = try RunningBridge(vms: ["a", "b"], ["--headless"])
         let first = try bridge.produce(
             "a", ["--rate", "60", "--size", "320x200", "--title", "One", "--colour", "3"])
-        let second = try bridge.produce("b", ["--rate", "30", "--size", "160x90", "--title", "Two"])
+        let second = try bridge.produce(
+            "b", ["--rate", "30", "--size", "160x90", "--title", "Two"])
         #expect(
             try eventually {
                 try ["a", "b"].allSatisfy { try bridge.vm($0).surfaces.contains { $0.shown > 5 } }

@@ -96,7 +96,9 @@ struct ControlServerTests {
         #expect(result.err.contains("own user"))
     }
 
-    @Test("the kernel's word on who connects counts, not the socket's mode", .enabled(if: getuid() == 0))
+    @Test(
+        "the kernel's word on who connects counts, not the socket's mode",
+        .enabled(if: getuid() == 0))
     func otherUser() throws {
         let bridge = try RunningBridge(vms: ["a"], ["--headless"])
         #expect(chmod(bridge.directory, 0o755) == 0)
@@ -149,7 +151,8 @@ struct ControlServerTests {
         #expect(times[3] - times[0] >= 500_000_000)
     }
 
-    @Test("a client that does not read loses events and learns how many; others are served meanwhile")
+    @Test(
+        "a client that does not read loses events and learns how many; others are served meanwhile")
     func deafWatcher() throws {
         let stage = try ControlStage { target in
             // Each look finds something new, and a lot of it.

@@ -13,7 +13,9 @@ final class ControlStage: @unchecked Sendable {
     private let ended = DispatchSemaphore(value: 0)
     private let waker: LoopWaker
 
-    init(isAllowed: Bool = true, prepare: @escaping @Sendable (FakeTarget) -> Void = { _ in }) throws {
+    init(isAllowed: Bool = true, prepare: @escaping @Sendable (FakeTarget) -> Void = { _ in })
+        throws
+    {
         let directory = try Place.temporary()
         let path = directory + "/control"
         let ready = DispatchSemaphore(value: 0)
@@ -99,7 +101,9 @@ final class FakeTarget: ControlTarget {
         self.ring = ring
         vms = Self.samples
         ring.add(.info, "work: listening on /run/user/1000/vm-bridge/work.sock", vm: "work")
-        ring.add(.warning, "work: refused surface 4, not_routed: No rule of this host shows it.", vm: "work")
+        ring.add(
+            .warning, "work: refused surface 4, not_routed: No rule of this host shows it.",
+            vm: "work")
     }
 
     var status: [VMStatus] {
