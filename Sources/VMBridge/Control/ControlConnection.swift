@@ -65,10 +65,18 @@ final class ControlConnection {
 
     /// Ends the watch; nothing more comes.
     func end() {
+        // What is left unread would make the kernel tell the client of an error before our last words.
+        if isEnding { drain() }
         isGone = true
         if let registration { loop.remove(registration) }
         registration = nil
         passed = .none
+    }
+
+    private func drain() {
+        for _ in 0..<64 {
+            guard case .bytes = socket.receive(into: &chunk, descriptors: &bundle) else { return }
+        }
     }
 
     /// Who is at the other end.

@@ -59,6 +59,7 @@ struct StreamSocket: ~Copyable {
         into bytes: inout [UInt8], descriptors: inout DescriptorBundle
     ) -> StreamReceiveResult {
         descriptors.reset()
+        var resets = 0
         while true {
             // UNSAFE: the array is lent for the call, and the shim writes within its length.
             let (answer, flags) = bytes.withUnsafeMutableBytes { bytes in
@@ -71,6 +72,8 @@ struct StreamSocket: ~Copyable {
             case 0: return answer == 0 ? .closed : .bytes(Int(answer))
             case EINTR: continue
             case EAGAIN: return .wouldBlock
+            // Said once before what the peer had sent, when it closed with unread data of ours.
+            case ECONNRESET where resets == 0: resets = 1
             case ECONNRESET, ENOTCONN: return .closed
             case let code: return .failed(code)
             }

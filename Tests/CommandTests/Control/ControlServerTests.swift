@@ -207,7 +207,7 @@ struct ControlServerTests {
         #expect(try client.ask(.list)["ok"] == .boolean(true))
     }
 
-    @Test("100,000 random and mutated requests are answered each with a line, and the server lives")
+    @Test("20,000 random and mutated requests are answered each with a line, and the server lives")
     func fuzz() throws {
         let stage = try ControlStage()
         var random = SplitMix(state: 99)
@@ -224,7 +224,7 @@ struct ControlServerTests {
         var replies = 0
         var good = 0
         _ = socket.readLine()
-        for round in 0..<1000 {
+        for round in 0..<200 {
             // A hundred at a time, as a client may that does not wait.
             var lines: [UInt8] = []
             for _ in 0..<100 {
@@ -242,8 +242,8 @@ struct ControlServerTests {
                 #expect(reply["reply"]?.text != nil)
             }
         }
-        #expect(replies == 100_000)
-        #expect((1000..<90_000).contains(good), "\(good)")
+        #expect(replies == 20_000)
+        #expect((500..<18_000).contains(good), "\(good)")
         #expect(try stage.client().ask(.list)["ok"] == .boolean(true))
     }
 
@@ -322,7 +322,9 @@ final class RawSocket {
         var done = 0
         while done < bytes.count {
             let sent = bytes.withUnsafeBytes {
-                send(number, $0.baseAddress! + done, $0.count - done, Int32(MSG_NOSIGNAL))
+                send(
+                    number, $0.baseAddress.map { $0 + done }, $0.count - done,
+                    Int32(MSG_NOSIGNAL))
             }
             guard sent > 0 else { return }
             done += sent

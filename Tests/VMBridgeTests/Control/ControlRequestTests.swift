@@ -62,6 +62,46 @@ struct ControlRequestTests {
         }
     }
 
+    @Test("100,000 mutated requests are read or refused, and those that are read are written alike")
+    func fuzz() throws {
+        var random = SplitMix(state: 5)
+        let requests = [
+            #"{"version":1,"request":"status","id":[1,{"a":null}]}"#, #"{"request":"list"}"#,
+            #"{"request":"watch","interval_ms":1000}"#,
+            #"{"request":"hide","vm":"work","surface":18446744073709551615}"#,
+            #"{"request":"move","vm":"work","action":["show","title","x"]}"#,
+            #"{"request":"capture","all":true,"vm":"a"}"#,
+            #"{"request":"log","count":1,"follow":true}"#,
+            #"{"request":"close","vm":"\ud83d\ude00"}"#,
+        ].map { Array($0.utf8) }
+        var read = 0
+        var faults: Set<ControlFault.Code> = []
+        for _ in 0..<100_000 {
+            var line = requests.randomElement(using: &random) ?? []
+            for _ in 0..<Int.random(in: 0...3, using: &random) where !line.isEmpty {
+                let place = Int.random(in: 0..<line.count, using: &random)
+                switch Int.random(in: 0..<5, using: &random) {
+                case 0: line[place] = UInt8.random(in: 0...255, using: &random)
+                case 1: line.remove(at: place)
+                case 2: line.insert(UInt8.random(in: 32...126, using: &random), at: place)
+                case 3: line.insert(UInt8(ascii: "9"), at: place)
+                default: line.removeSubrange(place...)
+                }
+            }
+            guard let value = try? JSONValue(parsing: line) else { continue }
+            do throws(ControlFault) {
+                let request = try ControlRequest(value)
+                read += 1
+                #expect(try ControlRequest(JSONValue(parsing: request.value().line)) == request)
+            } catch {
+                faults.insert(error.code)
+                #expect(!error.sentence.contains("\n"))
+            }
+        }
+        #expect(read > 10_000)
+        #expect(faults.isSuperset(of: [.badMember, .unknownRequest, .version]))
+    }
+
     @Test("a word that a client sent comes back clean and short")
     func strangeWords() {
         let name = String(repeating: "x\u{1b}", count: 9999)
