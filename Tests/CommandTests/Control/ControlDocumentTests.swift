@@ -30,7 +30,10 @@ struct ControlDocumentTests {
         var asked: Set<String> = []
         var pairs = lines.dropFirst()
         while let request = pairs.popFirst() {
-            let expected = try #require(pairs.popFirst(), "\(request) has no reply")
+            guard let expected = pairs.popFirst() else {
+                Issue.record("\(request) has no reply")
+                return
+            }
             socket.write(request + "\n")
             let name = try JSONValue(parsing: request)["request"]?.text ?? ""
             asked.insert(name)
