@@ -1,5 +1,5 @@
 /*
- * vm_bridge_source.h - the vm-bridge source protocol, version 1, for producers in C11 and C++17.
+ * vm_bridge_source.h - the vm-bridge source protocol, version 1, for producers and consumers in C11 and C++17.
  *
  * Header only, no allocation, nothing beyond libc, one thread at a time for each writer and reader. The
  * contract is source-v1.md; the section numbers below are its sections. A structure holds a whole record
@@ -68,6 +68,7 @@ enum vmb_protocol {
     VMB_MAXIMUM_TEXT = 4096,
     VMB_MAXIMUM_DAMAGE = 64,
     VMB_MAXIMUM_FORMATS = 1024,
+    VMB_MAXIMUM_TARGETS = 64,
     VMB_MAXIMUM_DIMENSION = 16384,
     VMB_MAXIMUM_TARGET_TIME = 1000000000
 };
@@ -83,7 +84,7 @@ enum vmb_record_type {
     VMB_RECORD_SURFACE_DESTROY = 0x0022,
     VMB_RECORD_FRAME = 0x0030,
     VMB_RECORD_FENCE_SIGNAL = 0x0031,
-    VMB_RECORD_TARGETS_QUERY = 0x0040,     /* reserved */
+    VMB_RECORD_TARGETS_QUERY = 0x0040,
     VMB_RECORD_CLIPBOARD_OFFER = 0x0050,   /* reserved */
     VMB_RECORD_CLIPBOARD_REQUEST = 0x0051, /* reserved */
 
@@ -96,7 +97,7 @@ enum vmb_record_type {
     VMB_RECORD_CLOSE = 0x8021,
     VMB_RECORD_PRESENTED = 0x8030,
     VMB_RECORD_DISCARDED = 0x8031,
-    VMB_RECORD_TARGETS = 0x8040,   /* reserved */
+    VMB_RECORD_TARGETS = 0x8040,
     VMB_RECORD_CLIPBOARD = 0x8050, /* reserved */
     VMB_RECORD_INPUT = 0x8060,     /* reserved */
     VMB_RECORD_REFUSED = 0x80f0
@@ -107,6 +108,9 @@ enum vmb_field_tag {
     VMB_FIELD_VM_NAME = 0x0101,
     VMB_FIELD_PRODUCER_NAME = 0x0102,
     VMB_FIELD_CONSUMER_TAG = 0x0105,
+    VMB_FIELD_CONNECTION_ROLE = 0x010a,
+    VMB_FIELD_TARGETS = 0x010b,
+    VMB_FIELD_ORIGIN_VM = 0x010c,
     VMB_FIELD_PARENT = 0x0201,
     VMB_FIELD_TITLE = 0x0301,
     VMB_FIELD_APP_ID = 0x0302,
@@ -122,6 +126,7 @@ enum vmb_field_tag {
     VMB_FIELD_TARGET_TIME = 0x0701,
     VMB_FIELD_ACQUIRE_POINT = 0x0801,
     VMB_FIELD_RELEASE_WANTED = 0x0802,
+    VMB_FIELD_ACQUIRE_WANTED = 0x0806,
     VMB_FIELD_FORMATS = 0x0b01
 };
 
@@ -172,6 +177,9 @@ enum vmb_format_flag { VMB_FORMAT_SCANOUT = 256 };
 
 /* Flags of BUFFER_CREATE (§5.2). */
 enum vmb_buffer_flag { VMB_BUFFER_BOTTOM_UP = 1 };
+
+/* What the program at the other end of a connection is (§5.1). */
+enum vmb_connection { VMB_CONNECTION_PRODUCER = 1, VMB_CONNECTION_CONSUMER = 2 };
 
 /* What a surface is (§5.2). 2 to 4 are reserved. */
 enum vmb_role { VMB_ROLE_TOPLEVEL = 1, VMB_ROLE_POPUP = 2, VMB_ROLE_SUBSURFACE = 3, VMB_ROLE_CURSOR = 4 };
@@ -594,6 +602,24 @@ static inline int vmb_put_hello(struct vmb_writer *writer, const char *name) {
     vmb_begin(writer, &hello, sizeof hello);
     if (name != NULL)
         vmb_add_text(writer, VMB_FIELD_PRODUCER_NAME, name);
+    return vmb_end(writer);
+}
+
+/* The greeting of a consumer (§12), which sends nothing behind it before WELCOME. With `fences` frames may come before
+ * their content is complete, with a sync_file that tells. */
+static inline int vmb_put_consumer_hello(struct vmb_writer *writer, const char *name, int fences) {
+    struct vmb_hello hello;
+    uint32_t role = VMB_CONNECTION_CONSUMER, wanted = 2;
+    vmb_record_init(&hello, sizeof hello, VMB_RECORD_HELLO, 0);
+    hello.magic = VMB_MAGIC;
+    hello.lowest = VMB_VERSION;
+    hello.highest = VMB_VERSION;
+    vmb_begin(writer, &hello, sizeof hello);
+    if (name != NULL)
+        vmb_add_text(writer, VMB_FIELD_PRODUCER_NAME, name);
+    vmb_add_field(writer, VMB_FIELD_CONNECTION_ROLE, VMB_FIELD_REQUIRED, &role, sizeof role);
+    if (fences)
+        vmb_add_field(writer, VMB_FIELD_ACQUIRE_WANTED, 0, &wanted, sizeof wanted);
     return vmb_end(writer);
 }
 

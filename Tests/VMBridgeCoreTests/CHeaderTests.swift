@@ -39,6 +39,9 @@ struct CHeaderTests {
             "VMB_MAXIMUM_TEXT": UInt64(SourceProtocol.maximumText),
             "VMB_MAXIMUM_DAMAGE": UInt64(SourceProtocol.maximumDamage),
             "VMB_MAXIMUM_FORMATS": UInt64(SourceProtocol.maximumFormats),
+            "VMB_MAXIMUM_TARGETS": UInt64(SourceProtocol.maximumTargets),
+            "VMB_CONNECTION_PRODUCER": UInt64(ConnectionRole.producer.rawValue),
+            "VMB_CONNECTION_CONSUMER": UInt64(ConnectionRole.consumer.rawValue),
             "VMB_MAXIMUM_DIMENSION": UInt64(VMLimits.maximumDimension),
             "VMB_MAXIMUM_TARGET_TIME": SourceProtocol.maximumTargetTime,
             "VMB_BUFFER_BOTTOM_UP": 1, "VMB_CONTENT_GRAPHICS": 0, "VMB_CONTENT_OTHER": 1,
@@ -130,6 +133,22 @@ struct CHeaderTests {
             try #require(document.blocks[$0])
         }
         #expect(Array(output) == expected)
+    }
+
+    @Test("the helper for a consumer's greeting", arguments: CProgram.Language.allCases)
+    func greeting(_ language: CProgram.Language) throws {
+        let text = """
+            int main(void) {
+                unsigned char room[256];
+                struct vmb_writer out;
+                vmb_writer_init(&out, room, sizeof room);
+                if (vmb_put_consumer_hello(&out, "rec", 1) < 0) return 1;
+                return fwrite(out.bytes, 1, out.length, stdout) == out.length ? 0 : 2;
+            }
+            """
+        let (status, output) = try CProgram(text, as: language).run()
+        #expect(status == 0)
+        #expect(Array(output) == Samples.helloConsumer.bytes)
     }
 
     @Test("the helpers read what the bridge sends", arguments: CProgram.Language.allCases)

@@ -210,6 +210,7 @@ struct ProtocolDocumentTests {
                         BufferWish(size: Size(width: 1, height: 1), format: .nv12)))
             ),
             ("BUFFER_DESTROY", RecordType.bufferDestroy, []),
+            ("TARGETS_QUERY", RecordType.targetsQuery, []),
             ("SURFACE_UPDATE", RecordType.surfaceUpdate, []),
             ("SURFACE_DESTROY", RecordType.surfaceDestroy, []),
             (

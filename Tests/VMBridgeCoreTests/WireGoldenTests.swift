@@ -30,6 +30,68 @@ struct WireGoldenTests {
                 == hex("01 00 00 00 18 00 00 00 00 00 00 00 00 00 00 00 56 4d 42 31 01 00 01 00"))
     }
 
+    @Test func consumers() throws {
+        guard case .greetConsumer(let greeting) = try one(Samples.helloConsumer) else {
+            Issue.record("not a consumer's greeting")
+            return
+        }
+        #expect(greeting == ConsumerGreeting(name: "rec", takesFences: true))
+        let plain = encode(.greetConsumer(ConsumerGreeting()))
+        guard
+            case .greetConsumer(ConsumerGreeting(name: nil, takesFences: false))? =
+                try decodeProducer(plain).first
+        else {
+            Issue.record("not a plain greeting")
+            return
+        }
+        guard case .targetsQuery = try one(Samples.targetsQuery) else {
+            Issue.record("not a query")
+            return
+        }
+        guard
+            case .surfaceCreate(SurfaceKey(3), .toplevel, false, let metadata) = try one(
+                Samples.handedSurface)
+        else {
+            Issue.record("not a surface")
+            return
+        }
+        #expect(metadata.originVM == "a" && metadata.title == "[a] T")
+        try oneBack(Samples.targets, is: .targets([.consumer("a"), .vm("b")]))
+        try oneBack(
+            Sample(
+                name: "TARGETS, none",
+                bytes: hex(
+                    "40 80 00 00 18 00 00 00 00 00 00 00 00 00 00 00 0b 01 00 00 00 00 00 00")),
+            is: .targets([]))
+    }
+
+    /// Only names, whatever stands in the list.
+    @Test func listsOfTargets() throws {
+        func read(_ text: String) throws -> [HandTarget]? {
+            let bytes = rawRecord(0x8040, object: 0, fields: [rawField(0x010b, Array(text.utf8))])
+            guard case .targets(let targets)? = try decodeBridge(bytes)[0] else { return nil }
+            return targets
+        }
+        #expect(try read("") == [])
+        #expect(try read("vm:a.b-c_D9") == [.vm("a.b-c_D9")])
+        #expect(try read("  vm:a   consumer:b ") == [.vm("a"), .consumer("b")])
+        #expect(try read("vm: consumer vm:a:b vm:é other:x vm:\u{0}") == [])
+        let many = (0..<100).map { "vm:n\($0)" }.joined(separator: " ")
+        #expect(try read(many)?.count == 64)
+        #expect(
+            reason { () throws(Refusal) in
+                try decodeBridge(
+                    rawRecord(
+                        0x8040, object: 0,
+                        fields: [rawField(0x010b, [UInt8](repeating: 0x20, count: 4097))]))
+            } == .badField)
+        // What cannot be a name never gets onto the wire.
+        let odd = encode(.targets([.vm("a b"), .consumer("x\ny"), .vm(""), .vm("ok")]))
+        #expect(try decodeBridge(odd) == [.targets([.vm("ok")])])
+        let long = (0..<100).map { HandTarget.vm("n\($0)") }
+        #expect(try decodeBridge(encode(.targets(long))) == [.targets(Array(long.prefix(64)))])
+    }
+
     @Test func buffers() throws {
         guard case .bufferCreate(let key, let layout) = try one(Samples.bufferMemfd) else {
             Issue.record("not a buffer")

@@ -6,6 +6,8 @@ enum WireLimits {
     static func problem(_ record: ProducerRecord) -> String? {
         switch record {
         case .hello(let producer, _): return producer.flatMap(problem(text:))
+        case .greetConsumer(let greeting): return greeting.name.flatMap(problem(text:))
+        case .targetsQuery: return nil
         case .bufferCreate(let key, let layout):
             if key.value == 0 { return "buffer 0" }
             return problem(layout)
@@ -30,6 +32,10 @@ enum WireLimits {
             return problem(text: welcome.vmName)
         case .formatsChanged(let formats), .surfaceFormats(_, let formats):
             return formats.count > 1024 ? "\(formats.count) formats" : nil
+        case .targets(let targets):
+            if targets.count > 64 { return "\(targets.count) targets" }
+            for case .vm(let name) in targets where name.utf8.count > 64 { return "a long name" }
+            return nil
         case .refused(let refused): return problem(text: refused.refusal.sentence)
         default: return nil
         }
@@ -73,7 +79,9 @@ enum WireLimits {
     }
 
     private static func problem(_ metadata: SurfaceMetadata) -> String? {
-        for text in [metadata.title, metadata.appID, metadata.consumerTag].compactMap({ $0 }) {
+        for text in [metadata.title, metadata.appID, metadata.consumerTag, metadata.originVM]
+            .compactMap({ $0 })
+        {
             if let problem = problem(text: text) { return problem }
         }
         for size in [metadata.minimumSize, metadata.maximumSize].compactMap({ $0 })

@@ -123,6 +123,47 @@ struct WireMutationTests {
         }
     }
 
+    /// What a consumer says is decoded as strictly as what a producer says.
+    @Test(arguments: [0x5eed_0003 as UInt64])
+    func consumersWords(seed: UInt64) {
+        print("seed \(seed)")
+        var random = Random(seed: seed)
+        var refused = 0
+        func problem(_ bytes: [UInt8], _ descriptors: Int) -> String? {
+            var walker = RecordWalker()
+            do throws(Refusal) {
+                while let frame = try walker.next(in: bytes.span, descriptorCount: descriptors) {
+                    let record = try ConsumerDecoder.decode(frame, in: bytes.span)
+                    if let problem = WireLimits.problem(record) { return problem }
+                    switch record {
+                    case .configure(_, let configure):
+                        let side = max(configure.size.width, configure.size.height)
+                        if side > 16384 || configure.states & ~0x3fe != 0 { return "\(configure)" }
+                    case .released, .close, .presented, .discarded, .refused: break
+                    case .releasedWithFence:
+                        if frame.descriptorCount != 1 { return "a fence that is none" }
+                    default: return "\(record) from a consumer"
+                    }
+                }
+            } catch {
+                refused += 1
+                if error.sentence.isEmpty { return "a refusal without a sentence" }
+            }
+            return nil
+        }
+        let samples = Samples.fromBridge
+        for round in 0..<30_000 {
+            let sample = samples[random.below(samples.count)]
+            let bytes = mutate(sample.bytes, random: &random)
+            let descriptors = random.oneIn(4) ? random.below(17) : sample.descriptors
+            if let problem = problem(bytes, descriptors) {
+                Issue.record("seed \(seed), round \(round): \(problem): \(bytes)")
+                return
+            }
+        }
+        #expect(refused > 5_000 && refused < 29_500, "\(refused)")
+    }
+
     @Test func everySingleBitFlip() {
         var refused = 0
         var tried = 0

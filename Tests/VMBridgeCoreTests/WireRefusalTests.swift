@@ -258,6 +258,88 @@ struct WireRefusalTests {
         }
     }
 
+    @Test func rolesOfConnections() throws {
+        func hello(_ fields: [UInt8]...) -> RefusalReason? {
+            why(rawRecord(0x01, object: 0, body: words(0x3142_4d56, 0x10001), fields: fields))
+        }
+        #expect(hello(rawField(0x010a, words(1))) == nil)
+        #expect(hello(rawField(0x010a, flags: 1, words(2))) == nil)
+        #expect(hello(rawField(0x010a, words(0))) == .badValue)
+        #expect(hello(rawField(0x010a, words(3))) == .badValue)
+        #expect(hello(rawField(0x010a, words(2, 0))) == .badField)
+        #expect(hello(rawField(0x0806, words(1)), rawField(0x010a, words(2))) == nil)
+        #expect(hello(rawField(0x0806, words(0))) == .badValue)
+        #expect(hello(rawField(0x0806, words(3))) == .badValue)
+        #expect(hello(rawField(0x0806, [1])) == .badField)
+        // Who says that it is a producer is one, whatever fences it would take.
+        let bytes = rawRecord(
+            0x01, object: 0, body: words(0x3142_4d56, 0x10001),
+            fields: [rawField(0x010a, words(1)), rawField(0x0806, words(2))])
+        guard case .hello(nil, false)? = try decodeProducer(bytes).first else {
+            Issue.record("not a producer")
+            return
+        }
+        #expect(why(rawRecord(0x40, object: 1)) == .badValue)
+        #expect(
+            why(rawRecord(0x40, object: 0, descriptors: 1), descriptors: 1) == .unusedDescriptor)
+        // Where a surface comes from is told when it is made, and never changes.
+        let origin = rawField(0x010c, flags: 1, [0x61])
+        #expect(why(rawRecord(0x20, object: 1, body: words(1, 0), fields: [origin])) == nil)
+        #expect(why(rawRecord(0x21, object: 1, fields: [origin])) == .unsupported)
+    }
+
+    @Test func whatAConsumerMaySay() throws {
+        func why(_ bytes: [UInt8], _ descriptors: Int = 0) -> RefusalReason? {
+            reason { () throws(Refusal) in
+                var walker = RecordWalker()
+                while let frame = try walker.next(in: bytes.span, descriptorCount: descriptors) {
+                    _ = try ConsumerDecoder.decode(frame, in: bytes.span)
+                }
+            }
+        }
+        for sample in [
+            Samples.released, Samples.configure, Samples.close, Samples.presented,
+            Samples.discarded, Samples.refused,
+        ] {
+            #expect(why(sample.bytes) == nil, "\(sample.name)")
+            var bytes = sample.bytes
+            bytes[2] = 1
+            #expect(why(bytes, 1) == .unusedDescriptor, "\(sample.name)")
+            guard sample.name != "REFUSED" else { continue }
+            bytes = sample.bytes
+            for place in 8..<16 { bytes[place] = 0 }
+            #expect(why(bytes) == .badValue, "\(sample.name)")
+        }
+        // A producer's records, and those with which only a bridge answers.
+        for sample in Samples.fromProducer + [
+            Samples.welcome, Samples.targets, Samples.formatsChanged, Samples.surfaceFormats,
+            Samples.allocated,
+        ] {
+            #expect(why(sample.bytes, sample.descriptors) == .unsupported, "\(sample.name)")
+        }
+        #expect(why(rawRecord(0x8fff, object: 1)) == .unsupported)
+        var fenced = Samples.released.bytes
+        fenced[36] = 1
+        #expect(why(fenced) == .badDescriptor)
+        fenced[2] = 1
+        #expect(why(fenced, 1) == nil)
+        fenced[2] = 2
+        #expect(why(fenced, 2) == .badDescriptor || why(fenced, 2) == .unusedDescriptor)
+        func configure(_ width: UInt32, _ scale: UInt32, _ states: UInt32) -> RefusalReason? {
+            why(rawRecord(0x8020, object: 1, body: words(width, 1, scale, states, 0, 0)))
+        }
+        #expect(configure(16384, 120, 0x3fe) == nil)
+        #expect(configure(16385, 120, 0) == .badValue)
+        #expect(configure(1, 0, 0) == .badValue)
+        #expect(configure(1, 12_001, 0) == .badValue)
+        #expect(configure(1, 120, 1) == .badValue)
+        #expect(configure(1, 120, 0x400) == .badValue)
+        let unknown = rawField(0x7777, flags: 1, [])
+        #expect(why(rawRecord(0x8021, object: 1, fields: [unknown])) == .unsupported)
+        #expect(why(rawRecord(0x8021, object: 1, fields: [rawField(0x7777, [1])])) == nil)
+        #expect(why(rawRecord(0x8030, object: 1, body: words(1, 0))) == .badField)
+    }
+
     /// Tags that the protocol reserves for later: skipped while optional, refused when required.
     @Test func reservedTags() {
         let reserved: [UInt16] = [0x0103, 0x0104, 0x0202, 0x0303, 0x0304, 0x0401, 0x0503, 0x0506]
@@ -272,7 +354,7 @@ struct WireRefusalTests {
     }
 
     @Test func reservedRecords() {
-        for type: UInt16 in [0x40, 0x50, 0x51] {
+        for type: UInt16 in [0x50, 0x51] {
             #expect(why(rawRecord(type, object: 1)) == .unsupported, "type \(type)")
             #expect(!RecordType.name(type).contains("0x"), "type \(type) has a name")
         }
@@ -286,7 +368,7 @@ struct WireRefusalTests {
     }
 
     @Test func unknownRecordsOfABridgeAreSkipped() throws {
-        for type: UInt16 in [0x8003, 0x8040, 0x8050, 0x8060, 0x8fff, 0x0030] {
+        for type: UInt16 in [0x8003, 0x8050, 0x8060, 0x8fff, 0x0030] {
             #expect(try decodeBridge(rawRecord(type, object: 1)) == [nil], "type \(type)")
         }
         let why = { (bytes: [UInt8]) in reason { () throws(Refusal) in try decodeBridge(bytes) } }

@@ -19,6 +19,49 @@ enum Samples {
             02 01 00 00 04 00 00 00 | field: producer's name, 4 bytes
             64 65 6d 6f 00 00 00 00 | "demo", padded to 8
             """))
+    static let helloConsumer = Sample(
+        name: "HELLO of a consumer",
+        bytes: hex(
+            """
+            01 00 00 00 48 00 00 00 | HELLO, no descriptors, 72 bytes
+            00 00 00 00 00 00 00 00 | object: none
+            56 4d 42 31 01 00 01 00 | "VMB1", versions 1 to 1
+            02 01 00 00 03 00 00 00 | field: name, 3 bytes
+            72 65 63 00 00 00 00 00 | "rec", padded to 8
+            0a 01 01 00 04 00 00 00 | field: connection role, required
+            02 00 00 00 00 00 00 00 | consumer
+            06 08 00 00 04 00 00 00 | field: acquire wanted
+            02 00 00 00 00 00 00 00 | with fences
+            """))
+    static let targetsQuery = Sample(
+        name: "TARGETS_QUERY",
+        bytes: hex(
+            """
+            40 00 00 00 10 00 00 00 | TARGETS_QUERY, 16 bytes
+            00 00 00 00 00 00 00 00 | object: none
+            """))
+    static let targets = Sample(
+        name: "TARGETS",
+        bytes: hex(
+            """
+            40 80 00 00 28 00 00 00 | TARGETS, 40 bytes
+            00 00 00 00 00 00 00 00 | object: none
+            0b 01 00 00 0f 00 00 00 | field: targets, 15 bytes
+            63 6f 6e 73 75 6d 65 72 | "consumer"
+            3a 61 20 76 6d 3a 62 00 | ":a vm:b", padded to 8
+            """))
+    static let handedSurface = Sample(
+        name: "SURFACE_CREATE, handed over",
+        bytes: hex(
+            """
+            20 00 00 00 38 00 00 00 | SURFACE_CREATE, 56 bytes
+            03 00 00 00 00 00 00 00 | surface 3
+            01 00 00 00 01 00 00 00 | role toplevel, content of another kind
+            01 03 00 00 05 00 00 00 | field: title, 5 bytes
+            5b 61 5d 20 54 00 00 00 | "[a] T"
+            0c 01 00 00 01 00 00 00 | field: origin VM, 1 byte
+            61 00 00 00 00 00 00 00 | "a"
+            """))
     static let bufferMemfd = Sample(
         name: "BUFFER_CREATE, memfd",
         bytes: hex(
@@ -275,12 +318,14 @@ enum Samples {
             """))
 
     static let fromProducer = [
-        hello, bufferMemfd, bufferPlanes, bufferAllocate, bufferDestroy, surfaceCreate,
+        hello, helloConsumer, targetsQuery, handedSurface, bufferMemfd, bufferPlanes,
+        bufferAllocate, bufferDestroy, surfaceCreate,
         surfaceUpdate,
         surfaceDestroy, framePlain, frameFull, fenceSignal,
     ]
     static let fromBridge = [
-        welcome, formatsChanged, surfaceFormats, released, allocated, configure, close, presented,
+        targets, welcome, formatsChanged, surfaceFormats, released, allocated, configure, close,
+        presented,
         discarded,
         refused,
     ]

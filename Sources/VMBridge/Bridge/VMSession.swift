@@ -115,7 +115,8 @@ package final class VMSession<P: Presenter> {
                 destroy(surface)
             case .fenceSignal(let key, let sequence, let isError):
                 try signal(key, sequence, isError: isError)
-            case .hello:
+            case .targetsQuery: feedback.append(.targets(router.targets))
+            case .hello, .greetConsumer:
                 throw Refusal(.badValue, "The greeting came already.")
             }
         } catch {

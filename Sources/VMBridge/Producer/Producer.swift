@@ -334,6 +334,7 @@ package final class Producer: ProducerConnectionDelegate {
             find(key, orGone: true)?.withNote(sequence) { summary.countDiscarded(&$0) }
             tell("surface \(key): frame \(sequence) discarded")
             settled(key, sequence)
+        case .targets(let targets): tell("\(targets.count) consumers may be handed to")
         case .refused(let refused): self.refused(refused)
         }
         goOn()

@@ -51,6 +51,8 @@ public enum BridgeDecoder {
             guard record.object != 0 else { return .formatsChanged(formats) }
             return .surfaceFormats(SurfaceKey(record.object), formats)
         case RecordType.welcome: return try welcome(record, in: bytes)
+        case RecordType.targets:
+            return .targets(try fields(record, from: at, in: bytes).targets)
         default: return nil
         }
     }
@@ -99,6 +101,7 @@ public enum BridgeDecoder {
         var vmName = ""
         var formats: [ImportableFormat] = []
         var allocator: UInt32 = 0
+        var targets: [HandTarget] = []
     }
 
     private static func fields(
@@ -114,6 +117,11 @@ public enum BridgeDecoder {
             case FieldTag.vmName:
                 result.vmName = CleanText.clean(
                     bytes, from: field.start, count: min(field.length, SourceProtocol.maximumText))
+            case FieldTag.targets:
+                guard field.length <= SourceProtocol.maximumText else {
+                    throw Refusal(.badField, "A list of targets has at most 4096 bytes.")
+                }
+                result.targets = TargetList.read(bytes, from: field.start, count: field.length)
             case FieldTag.allocator:
                 guard field.length == 4 else {
                     throw Refusal(.badField, "An allocator is a word of 4 bytes.")

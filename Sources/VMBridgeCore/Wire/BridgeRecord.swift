@@ -137,6 +137,8 @@ public enum BridgeRecord: Sendable, Equatable {
     case presented(SurfaceKey, PresentedRecord)
     /// A frame never reached the screen.
     case discarded(SurfaceKey, FrameSequence)
+    /// Who takes surfaces that the host's rules hand on.
+    case targets([HandTarget])
     /// Something was refused.
     case refused(RefusedRecord)
 

@@ -25,6 +25,12 @@ public enum ProducerDecoder {
             try requireBare(record, in: bytes)
             return .surfaceDestroy(try surfaceKey(record.object))
         case RecordType.fenceSignal: return try fenceSignal(record, in: bytes)
+        case RecordType.targetsQuery:
+            try requireBare(record, in: bytes)
+            guard record.object == 0 else {
+                throw Refusal(.badValue, "TARGETS_QUERY is about no object.")
+            }
+            return .targetsQuery
         default:
             throw Refusal(
                 .unsupported, "\(RecordType.name(record.type)) is not part of version 1 yet.")
@@ -56,12 +62,14 @@ public enum ProducerDecoder {
                 "The producer speaks versions \(lowest) to \(highest), this bridge speaks 1.")
         }
         try requireDescriptors(0, record)
-        var producer: String?
+        var name: String?
         var takesFences = false
+        var role = ConnectionRole.producer
+        var takesAcquireFences = false
         var fields = FieldWalker(start: record.body + 8, end: record.end)
         while let field = try fields.next(in: bytes) {
             switch field.tag {
-            case FieldTag.producerName: producer = try text(field, in: bytes)
+            case FieldTag.producerName: name = try text(field, in: bytes)
             case FieldTag.releaseWanted:
                 try require(field, bytes: 4)
                 let wanted = bytes.u32(field.start)
@@ -69,10 +77,26 @@ public enum ProducerDecoder {
                     throw Refusal(.badValue, "Releases are wanted as records (1) or fences (2).")
                 }
                 takesFences = wanted == 2
+            case FieldTag.acquireWanted:
+                try require(field, bytes: 4)
+                let wanted = bytes.u32(field.start)
+                guard wanted == 1 || wanted == 2 else {
+                    throw Refusal(.badValue, "Frames are wanted complete (1) or with fences (2).")
+                }
+                takesAcquireFences = wanted == 2
+            case FieldTag.connectionRole:
+                try require(field, bytes: 4)
+                guard let known = ConnectionRole(rawValue: bytes.u32(field.start)) else {
+                    throw Refusal(.badValue, "Who greets is a producer (1) or a consumer (2).")
+                }
+                role = known
             default: try skip(field)
             }
         }
-        return .hello(producer: producer, takesFences: takesFences)
+        guard role == .producer else {
+            return .greetConsumer(ConsumerGreeting(name: name, takesFences: takesAcquireFences))
+        }
+        return .hello(producer: name, takesFences: takesFences)
     }
 
     // MARK: Buffers
@@ -186,13 +210,14 @@ public enum ProducerDecoder {
         guard let role = SurfaceRole(rawValue: bytes.u32(record.body)) else {
             throw Refusal(.badValue, "The role is a number from 1 to 4.")
         }
-        let metadata = try metadata(record, fieldsAt: record.body + 8, in: bytes)
+        let metadata = try metadata(record, fieldsAt: record.body + 8, in: bytes, isNew: true)
         return .surfaceCreate(
             key, role, isGraphics: bytes.u32(record.body + 4) == 0, metadata)
     }
 
     private static func metadata(
-        _ record: RecordFrame, fieldsAt start: Int, in bytes: borrowing Span<UInt8>
+        _ record: RecordFrame, fieldsAt start: Int, in bytes: borrowing Span<UInt8>,
+        isNew: Bool = false
     ) throws(Refusal) -> SurfaceMetadata {
         var metadata = SurfaceMetadata()
         var fields = FieldWalker(start: start, end: record.end)
@@ -201,6 +226,7 @@ public enum ProducerDecoder {
             case FieldTag.title: metadata.title = try text(field, in: bytes)
             case FieldTag.appID: metadata.appID = try text(field, in: bytes)
             case FieldTag.consumerTag: metadata.consumerTag = try text(field, in: bytes)
+            case FieldTag.originVM where isNew: metadata.originVM = try text(field, in: bytes)
             case FieldTag.parent:
                 try require(field, bytes: 8)
                 metadata.parent = SurfaceKey(bytes.u64(field.start))

@@ -11,11 +11,16 @@ extension RecordWriter {
             put16(SourceProtocol.version)
             put16(SourceProtocol.version)
             if let producer { text(FieldTag.producerName, producer) }
-            if takesFences {
-                field(FieldTag.releaseWanted, length: 4)
-                put32(2)
-                pad()
-            }
+            if takesFences { word(FieldTag.releaseWanted, 2) }
+        case .greetConsumer(let greeting):
+            begin(RecordType.hello, object: 0, descriptors: descriptors)
+            put32(SourceProtocol.magic)
+            put16(SourceProtocol.version)
+            put16(SourceProtocol.version)
+            if let name = greeting.name { text(FieldTag.producerName, name) }
+            word(FieldTag.connectionRole, ConnectionRole.consumer.rawValue, isRequired: true)
+            if greeting.takesFences { word(FieldTag.acquireWanted, 2) }
+        case .targetsQuery: begin(RecordType.targetsQuery, object: 0, descriptors: descriptors)
         case .bufferCreate(let key, let layout):
             begin(RecordType.bufferCreate, object: key.value, descriptors: descriptors)
             put(layout)
@@ -72,11 +77,7 @@ extension RecordWriter {
             put32(destination.width)
             put32(destination.height)
         }
-        if frame.transform != .normal {
-            field(FieldTag.transform, length: 4)
-            put32(frame.transform.rawValue)
-            pad()
-        }
+        if frame.transform != .normal { word(FieldTag.transform, frame.transform.rawValue) }
         if frame.targetTime != 0 {
             field(FieldTag.targetTime, length: 8)
             put64(frame.targetTime)
@@ -91,6 +92,7 @@ extension RecordWriter {
         if let title = metadata.title { text(FieldTag.title, title) }
         if let appID = metadata.appID { text(FieldTag.appID, appID) }
         if let tag = metadata.consumerTag { text(FieldTag.consumerTag, tag) }
+        if let origin = metadata.originVM { text(FieldTag.originVM, origin) }
         if let parent = metadata.parent {
             field(FieldTag.parent, length: 8)
             put64(parent.value)
@@ -106,6 +108,13 @@ extension RecordWriter {
             field(FieldTag.opaqueRegion, length: 16)
             rectangle(region)
         }
+    }
+
+    /// A field of one number.
+    private mutating func word(_ tag: UInt16, _ value: UInt32, isRequired: Bool = false) {
+        field(tag, length: 4, flags: isRequired ? FieldTag.requiredFlag : 0)
+        put32(value)
+        pad()
     }
 
     private mutating func rectangle(_ rectangle: Rectangle) {

@@ -26,6 +26,9 @@ public struct SurfaceMetadata: Sendable, Equatable {
     public var maximumSize: Size?
     /// Pixels that are not translucent, in buffer coordinates.
     public var opaqueRegion: Rectangle?
+    /// The VM that it comes from, told to a consumer when the surface is made. A bridge looks at no
+    /// producer's word on it.
+    public var originVM: String?
 
     /// Metadata that says nothing.
     public init() {}
@@ -116,10 +119,28 @@ public struct BufferWish: Sendable, Equatable {
     }
 }
 
+/// The greeting of a program that takes surfaces (source-v1 §5.1).
+public struct ConsumerGreeting: Sendable, Equatable {
+    /// Its name, for logs.
+    public var name: String?
+    /// Whether a frame may come before its content is complete, with a sync_file that tells.
+    public var takesFences: Bool
+
+    /// A greeting.
+    public init(name: String? = nil, takesFences: Bool = false) {
+        self.name = name
+        self.takesFences = takesFences
+    }
+}
+
 /// A record from a producer: the untrusted side's one vocabulary.
 public enum ProducerRecord: Sendable {
     /// Greeting; the version to speak was already found. Whether releases may come as fences.
     case hello(producer: String?, takesFences: Bool = false)
+    /// The greeting of a consumer: the other way round from here on.
+    case greetConsumer(ConsumerGreeting)
+    /// Which consumers may this VM's surfaces be handed to?
+    case targetsQuery
     /// A buffer and its layout; descriptors are the record's own.
     case bufferCreate(BufferKey, BufferLayout)
     /// A buffer whose memory the host makes.

@@ -88,9 +88,9 @@ public struct RecordWriter: Sendable {
     mutating func put32(_ value: UInt32) { bytes.put32(value) }
     mutating func put64(_ value: UInt64) { bytes.put64(value) }
 
-    mutating func field(_ tag: UInt16, length: Int) {
+    mutating func field(_ tag: UInt16, length: Int, flags: UInt16 = 0) {
         bytes.put16(tag)
-        bytes.put16(0)
+        bytes.put16(flags)
         bytes.put32(UInt32(truncatingIfNeeded: length))
     }
 
@@ -156,6 +156,9 @@ extension RecordWriter {
             put32(0)
             put64(refused.sequence.value)
             text(FieldTag.sentence, CleanText.clean(refused.refusal.sentence))
+        case .targets(let targets):
+            begin(RecordType.targets, object: 0)
+            text(FieldTag.targets, TargetList.text(targets))
         case .formatsChanged(let formats):
             begin(RecordType.formatsChanged, object: 0)
             self.formats(formats)

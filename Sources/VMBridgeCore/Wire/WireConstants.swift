@@ -22,6 +22,16 @@ public enum SourceProtocol {
     public static let maximumModifiers = 64
     /// Most entries of a format list.
     public static let maximumFormats = 1024
+    /// Most names of a list of targets.
+    public static let maximumTargets = 64
+}
+
+/// What the program at the other end of a connection is (source-v1 §5.1).
+public enum ConnectionRole: UInt32, Sendable {
+    /// It brings surfaces.
+    case producer = 1
+    /// It takes surfaces that a rule hands to it.
+    case consumer = 2
 }
 
 /// Record types (source-v1 §5). Bit 15 is set in those that the bridge sends.
@@ -93,6 +103,9 @@ enum FieldTag {
     static let vmName: UInt16 = 0x0101
     static let producerName: UInt16 = 0x0102
     static let consumerTag: UInt16 = 0x0105
+    static let connectionRole: UInt16 = 0x010a
+    static let targets: UInt16 = 0x010b
+    static let originVM: UInt16 = 0x010c
     static let parent: UInt16 = 0x0201
     static let title: UInt16 = 0x0301
     static let appID: UInt16 = 0x0302
@@ -108,6 +121,7 @@ enum FieldTag {
     static let targetTime: UInt16 = 0x0701
     static let acquirePoint: UInt16 = 0x0801
     static let releaseWanted: UInt16 = 0x0802
+    static let acquireWanted: UInt16 = 0x0806
     static let formats: UInt16 = 0x0b01
     /// A receiver that does not know the field refuses the record.
     static let requiredFlag: UInt16 = 1

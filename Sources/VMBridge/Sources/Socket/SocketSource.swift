@@ -33,6 +33,10 @@ package final class SocketSource<P: Presenter> {
     private var bucketRate: Int
     private var bucketTimer: TimerID?
     private var listenTimer: TimerID?
+    /// Where those go who greet as a consumer of what other VMs' surfaces hold; nil turns them away.
+    package var consumers: ConsumerEndpoint?
+    private var room: GreetingRoom?
+    private let reaper: DescriptorReaper
 
     /// Output that has gathered above this many bytes stops the reading: who does not listen is not
     /// listened to.
@@ -53,6 +57,7 @@ package final class SocketSource<P: Presenter> {
     ) throws(KernelError) {
         self.session = session
         bundle = DescriptorBundle(reaper: reaper)
+        self.reaper = reaper
         loop = session.loop
         logger = session.logger
         listener = try SeqPacketListener(path: path)
@@ -109,20 +114,7 @@ package final class SocketSource<P: Presenter> {
     }
 
     private func take(_ new: consuming SeqPacketSocket) {
-        guard socket == nil else {
-            var writer = RecordWriter(capacity: 256)
-            writer.append(
-                .refused(
-                    RefusedRecord(
-                        type: 0, object: 0,
-                        refusal: Refusal(.busy, "Another producer is connected to this socket."))))
-            _ = new.send(writer.bytes, count: writer.bytes.count)
-            // Closing with unread data makes the kernel report an error to the peer before it
-            // delivers our last words; so does the end below.
-            _ = new.receive(into: &input, descriptors: &bundle)
-            bundle.reset()
-            return
-        }
+        guard socket == nil else { return takeFurther(new) }
         let number = new.number
         do throws(KernelError) {
             registration = try loop.register(number, .read) { [unowned self] in self.ready($0) }
@@ -141,6 +133,28 @@ package final class SocketSource<P: Presenter> {
         bucketRate = rate
         bucket = TokenBucket(rate: bucketRate, now: loop.now())
         logger.info("\(session.name): producer connected (generation \(generation))")
+    }
+
+    /// A producer is there: who comes further is a consumer, or told that the place is taken.
+    private func takeFurther(_ new: consuming SeqPacketSocket) {
+        let busy = Refusal(.busy, "Another producer is connected to this socket.")
+        guard consumers != nil else { return GreetingRoom.refuse(new, busy, &input, &bundle) }
+        if room == nil {
+            room = GreetingRoom(
+                loop: loop, reaper: reaper, answerToProducers: busy, answerToSilence: busy
+            ) { [unowned self] in self.consumers?.adopt($0, $1) }
+        }
+        room?.admit(new)
+    }
+
+    /// The first connection turned out to be a consumer's: the place is free again.
+    private func handOver(_ greeting: ConsumerGreeting) {
+        if let registration { loop.remove(registration) }
+        registration = nil
+        generation -= 1
+        if let bucketTimer { loop.disarm(bucketTimer) }
+        forgetOutput()
+        if let moved = socket.take() { consumers?.adopt(moved, greeting) }
     }
 
     private func disconnect(_ why: String) {
@@ -253,8 +267,13 @@ package final class SocketSource<P: Presenter> {
             session.producerTakesFences = takesFences
             say(.welcome(session.welcome(generation: generation)))
             logger.debug("\(session.name): greeted by \(producer ?? "a producer without a name")")
+        } else if case .greetConsumer(let greeting) = record, consumers != nil {
+            guard header.end == count else {
+                return end(Refusal(.notGreeted, "A consumer sends nothing behind its greeting."))
+            }
+            handOver(greeting)
         } else {
-            end(Refusal(.notGreeted, "The first record is a greeting."))
+            end(Refusal(.notGreeted, "The first record is a producer's greeting."))
         }
     }
 
@@ -364,6 +383,8 @@ package final class SocketSource<P: Presenter> {
     /// Closes the socket and ends the session.
     package func shutDown() {
         disconnect("the bridge ends")
+        room?.shutDown()
+        consumers = nil
         if let listening { loop.remove(listening) }
         listening = nil
         if let bucketTimer { loop.remove(bucketTimer) }

@@ -1,0 +1,397 @@
+import Descriptors
+import Logging
+import VMBridgeCore
+
+/// The bridge's end of one consumer's connection, if there is one: writes what presenters hand over,
+/// and hands what the consumer answers to the presenter that it is about. Knows no VM.
+///
+/// A consumer is as hostile as a producer: its records are decoded by `ConsumerDecoder`, numbers that
+/// were never given out are refused and counted, its rate is bounded by not reading, and while it does
+/// not read nothing is written for it but what ends things, of which there is a bounded number.
+package final class ConsumerEndpoint {
+    /// Who it is, as rules name it.
+    package let target: HandTarget
+    /// What it is given at most.
+    package private(set) var limits: VMLimits
+    let loop: EventLoop
+    let logger: Logger
+    let probe: DescriptorProbe
+    private var socket: SeqPacketSocket?
+    private var registration: Registration?
+    private var generation: UInt64 = 0
+    /// Whether the consumer takes frames whose fence is pending.
+    private(set) var takesFences = false
+    private var isEnding = false
+    private var isOutputBlocked = false
+    private var isThrottled = false
+    private var interest = Interest.read
+    private var output = RecordWriter()
+    private let outputDescriptors = DescriptorQueue()
+    private var input: [UInt8] = []
+    private var bundle: DescriptorBundle
+    private var bucket: TokenBucket
+    private var bucketTimer: TimerID?
+    private var logBucket: TokenBucket
+    private var presenters: [ConsumerPresenter] = []
+    /// Who handed each announced surface over.
+    private var owners: [UInt64: ConsumerPresenter] = [:]
+    private var lastSurface: UInt64 = 0
+    private var lastBuffer: UInt64 = 0
+    private var buffers = 0
+    private var bytes: UInt64 = 0
+    /// What happened so far.
+    var counters = ConsumerCounters()
+
+    /// Datagrams taken in one turn of the loop.
+    private static var turn: Int { 16 }
+    /// Answers that have gathered above this many bytes stop the reading.
+    private static var outputLimit: Int { 128 * 1024 }
+
+    /// A target to which nobody is connected.
+    ///
+    /// - Parameter reaper: closes what the consumer sends and nobody wants.
+    package init(
+        target: HandTarget, limits: VMLimits, loop: EventLoop, logger: Logger,
+        probe: DescriptorProbe, reaper: DescriptorReaper
+    ) {
+        self.target = target
+        self.limits = limits
+        self.loop = loop
+        self.logger = logger
+        self.probe = probe
+        bundle = DescriptorBundle(reaper: reaper)
+        bucket = TokenBucket(rate: 1, now: loop.now())
+        logBucket = TokenBucket(rate: 5, now: loop.now())
+        bucketTimer = loop.makeTimer { [unowned self] _ in self.refilled() }
+    }
+
+    /// Its name on this host.
+    package var name: String {
+        switch target {
+        case .consumer(let name), .vm(let name): name
+        }
+    }
+
+    /// In words, for logs and status.
+    package var description: String {
+        switch target {
+        case .consumer(let name): "the consumer \(name)"
+        case .vm(let name): "the consumer of VM \(name)"
+        }
+    }
+
+    /// Whether a consumer is there.
+    package var isConnected: Bool { registration != nil && !isEnding }
+
+    /// Whether records may be written: a consumer is there and reads.
+    var isOpen: Bool { isConnected && !isOutputBlocked }
+
+    /// What it holds and what happened.
+    package var status: ConsumerStatus {
+        ConsumerStatus(
+            target: target, isConnected: isConnected, generation: generation,
+            surfaces: owners.count, buffers: buffers, bytes: bytes, counters: counters)
+    }
+
+    /// Adds a VM's half.
+    func attach(_ presenter: ConsumerPresenter) { presenters.append(presenter) }
+
+    /// What it is given from now on.
+    package func setLimits(_ limits: VMLimits) { self.limits = limits }
+
+    // MARK: Connections
+
+    /// Takes the connection of a consumer that has greeted; one that comes while another is served is
+    /// told `busy`.
+    func adopt(_ new: consuming SeqPacketSocket, _ greeting: ConsumerGreeting) {
+        if input.isEmpty {
+            input = Array(repeating: 0, count: SourceProtocol.maximumDatagram)
+        }
+        guard socket == nil else {
+            return GreetingRoom.refuse(
+                new, Refusal(.busy, "Another consumer is connected."), &input, &bundle)
+        }
+        let number = new.number
+        do throws(KernelError) {
+            registration = try loop.register(number, .read) { [unowned self] in self.ready($0) }
+        } catch {
+            logger.error("\(description): its connection cannot be watched: \(error)")
+            return
+        }
+        socket = consume new
+        generation += 1
+        takesFences = greeting.takesFences
+        isEnding = false
+        isOutputBlocked = false
+        isThrottled = false
+        interest = .read
+        bucket = TokenBucket(rate: rate, now: loop.now())
+        var welcome = Welcome(generation: generation, limits: limits, vmName: name, formats: [])
+        // Frames come complete, or with a sync_file.
+        welcome.acquireKinds = takesFences ? 0b101 : 0b001
+        output.append(.welcome(welcome))
+        logger.info(
+            "\(description) is connected (generation \(generation)), “\(greeting.name ?? "without a name")”"
+        )
+        for presenter in presenters { presenter.consumerCame() }
+    }
+
+    /// Ends the connection, if there is one: all that was handed over is taken back.
+    func disconnect(_ why: String) {
+        guard let registration else { return }
+        loop.remove(registration)
+        self.registration = nil
+        socket = nil
+        isEnding = false
+        isOutputBlocked = false
+        if let bucketTimer { loop.disarm(bucketTimer) }
+        bundle.reset()
+        output.removeAll()
+        outputDescriptors.removeAll()
+        owners.removeAll()
+        (lastSurface, lastBuffer, buffers, bytes) = (0, 0, 0, 0)
+        logger.info("\(description) is gone: \(why)")
+        for presenter in presenters { presenter.consumerLost(why) }
+    }
+
+    private func end(_ refusal: Refusal) {
+        guard !isEnding else { return }
+        isEnding = true
+        logger.warning(
+            "\(description): closing its connection, \(refusal.reason.word): \(refusal.sentence)")
+        output.append(.refused(RefusedRecord(type: 0, object: 0, refusal: refusal)))
+    }
+
+    // MARK: What presenters hand over
+
+    /// A key for a surface; nil when the consumer has as many as it may.
+    func announceSurface(of presenter: ConsumerPresenter) -> UInt64? {
+        guard owners.count < limits.surfaces else { return nil }
+        lastSurface += 1
+        owners[lastSurface] = presenter
+        bucket.setRate(rate, now: loop.now())
+        return lastSurface
+    }
+
+    /// A surface's records are answered no more.
+    func retireSurface(_ key: UInt64) {
+        owners[key] = nil
+        bucket.setRate(rate, now: loop.now())
+    }
+
+    /// A key for a buffer.
+    ///
+    /// - Throws: when the consumer has as much as it may.
+    func announceBuffer(bytes new: UInt64) throws(Refusal) -> UInt64 {
+        guard buffers < limits.buffers else {
+            throw Refusal(
+                .tooManyBuffers, "\(description) has \(buffers) buffers, the most allowed.")
+        }
+        guard new <= limits.bytes, bytes <= limits.bytes - new else {
+            throw Refusal(
+                .tooManyBytes,
+                "\(new) bytes more than the \(bytes) of \(description) exceed its limit of \(limits.bytes)."
+            )
+        }
+        lastBuffer += 1
+        buffers += 1
+        bytes += new
+        return lastBuffer
+    }
+
+    /// A buffer's place in the budget is free again.
+    func retireBuffer(bytes old: UInt64) {
+        buffers -= 1
+        bytes -= old
+    }
+
+    /// Writes a record; its descriptors follow by `carry`.
+    func say(_ record: ProducerRecord, descriptors: Int = 0) {
+        guard isConnected else { return }
+        output.append(record, descriptors: descriptors)
+    }
+
+    /// A descriptor of the record written last.
+    func carry(_ descriptor: consuming OwnedDescriptor) {
+        if isConnected { outputDescriptors.append(descriptor) }
+    }
+
+    // MARK: What the consumer answers
+
+    private var rate: Int {
+        // Each frame is answered by two records at most: how it was seen, and that it is done with.
+        2 * (limits.baseRate + limits.ratePerSurface * owners.count)
+    }
+
+    private func ready(_ readiness: Readiness) {
+        if readiness.contains(.writable) {
+            isOutputBlocked = false
+            flush()
+            if isOpen { for presenter in presenters { presenter.outputOpened() } }
+        }
+        guard !isReadingPaused else {
+            if readiness.contains(.hangUp) { disconnect("it hung up") }
+            return
+        }
+        if !readiness.isDisjoint(with: [.readable, .hangUp, .error]) { read() }
+    }
+
+    private var isReadingPaused: Bool {
+        isThrottled || isOutputBlocked && output.bytes.count > Self.outputLimit
+    }
+
+    private func read() {
+        for _ in 0..<Self.turn {
+            guard isConnected else { return }
+            guard bucket.isOpen(now: loop.now()) else { return throttle() }
+            switch socket?.receive(into: &input, descriptors: &bundle) ?? .wouldBlock {
+            case .datagram(let count): take(datagram: count)
+            case .wouldBlock: return
+            case .closed: return disconnect("it closed the connection")
+            case .truncatedData, .tooManyDescriptors, .truncatedDescriptors:
+                end(Refusal(.truncated, "A datagram or its descriptors did not arrive whole."))
+            case .failed(let code):
+                return disconnect("receiving failed: \(KernelError.text(of: code))")
+            }
+            if output.bytes.count > Self.outputLimit { return }
+        }
+    }
+
+    private func take(datagram count: Int) {
+        var walker = RecordWalker()
+        var records = 0
+        while isConnected {
+            let header: RecordFrame
+            do throws(Refusal) {
+                guard
+                    let next = try walker.next(
+                        in: input.span.extracting(0..<count), descriptorCount: bundle.count)
+                else { break }
+                header = next
+            } catch {
+                end(error)
+                break
+            }
+            records += 1
+            do throws(Refusal) {
+                try handle(
+                    try ConsumerDecoder.decode(header, in: input.span.extracting(0..<count)), header
+                )
+            } catch { refuse(error, header) }
+        }
+        bundle.reset()
+        bucket.take(max(records, 1), now: loop.now())
+    }
+
+    private func handle(_ record: BridgeRecord, _ header: RecordFrame) throws(Refusal) {
+        switch record {
+        case .released(let buffer, let surface, let sequence, let outcome):
+            if let owner = try owner(of: surface) {
+                try owner.released(buffer, surface, sequence, outcome, fence: .none)
+            }
+        case .releasedWithFence(let buffer, let surface, let sequence, let outcome):
+            _ = try probe.requireSyncFile(bundle, header.firstDescriptor)
+            let fence = bundle.take(header.firstDescriptor)
+            if let owner = try owner(of: surface) {
+                try owner.released(buffer, surface, sequence, outcome, fence: fence ?? .none)
+            }
+        case .presented(let surface, let presented):
+            try owner(of: surface)?.presented(surface, presented)
+        case .discarded(let surface, let sequence):
+            try owner(of: surface)?.discarded(surface, sequence)
+        case .configure(let surface, let configure):
+            try owner(of: surface)?.configured(surface, configure)
+        case .close(let surface): try owner(of: surface)?.closeRequested(surface)
+        case .refused(let refused):
+            counters.refusedByConsumer += 1
+            warn(
+                "it refused \(RecordType.name(refused.type)), \(refused.refusal.reason.word): \(refused.refusal.sentence)"
+            )
+        default: throw Refusal(.unsupported, "A consumer does not send such a record.")
+        }
+    }
+
+    /// Who handed a surface over; nil for one that is gone, of which both sides may still speak.
+    private func owner(of surface: SurfaceKey) throws(Refusal) -> ConsumerPresenter? {
+        guard surface.value <= lastSurface else {
+            throw Refusal(.unknownObject, "There is no surface \(surface).")
+        }
+        return owners[surface.value]
+    }
+
+    private func refuse(_ refusal: Refusal, _ header: RecordFrame) {
+        counters.refusals[refusal.reason, default: 0] += 1
+        warn(
+            "refused \(RecordType.name(header.type)) \(header.object), \(refusal.reason.word): \(refusal.sentence)"
+        )
+        output.append(
+            .refused(RefusedRecord(type: header.type, object: header.object, refusal: refusal)))
+    }
+
+    /// Logs what a consumer has brought about, at a bounded rate.
+    func warn(_ text: @autoclosure () -> String) {
+        let now = loop.now()
+        guard logBucket.isOpen(now: now) else { return }
+        logBucket.take(1, now: now)
+        logger.warning("\(description): \(text())")
+    }
+
+    // MARK: Throttle and output
+
+    private func throttle() {
+        guard !isThrottled, let bucketTimer else { return }
+        isThrottled = true
+        updateInterest()
+        loop.arm(bucketTimer, after: max(bucket.delay(), 1_000_000))
+    }
+
+    private func refilled() {
+        isThrottled = false
+        updateInterest()
+    }
+
+    private func updateInterest() {
+        guard let registration else { return }
+        var interest: Interest = []
+        if !isReadingPaused { interest.insert(.read) }
+        if isOutputBlocked { interest.insert(.write) }
+        guard interest != self.interest else { return }
+        if (try? loop.setInterest(registration, interest)) != nil { self.interest = interest }
+    }
+
+    /// Sends what was written, as far as the consumer's queue takes it. Called after each batch, when
+    /// all sessions have settled.
+    package func flush() {
+        guard registration != nil else { return }
+        while !isOutputBlocked, !output.isEmpty {
+            let (count, descriptors) = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
+            let result = outputDescriptors.withFirst(descriptors) {
+                socket?.send(output.bytes, count: count, descriptors: $0) ?? .closed
+            }
+            switch result {
+            case .sent:
+                output.removeFirst(count, descriptors: descriptors)
+                outputDescriptors.removeFirst(descriptors)
+            case .wouldBlock: isOutputBlocked = true
+            case .closed: return disconnect("it closed the connection")
+            case .failed(let code):
+                return disconnect("sending failed: \(KernelError.text(of: code))")
+            }
+        }
+        guard isEnding else { return updateInterest() }
+        for _ in 0..<4 * Self.turn {
+            guard case .datagram? = socket?.receive(into: &input, descriptors: &bundle) else {
+                break
+            }
+        }
+        disconnect("refused")
+    }
+
+    /// Ends the connection and gives the timer back.
+    package func shutDown() {
+        disconnect("the bridge ends")
+        if let bucketTimer { loop.remove(bucketTimer) }
+        bucketTimer = nil
+        presenters.removeAll()
+    }
+}
