@@ -115,16 +115,19 @@ package final class FenceGate {
         return true
     }
 
-    /// Watches a release fence, for as long as it takes.
+    /// Watches a release fence.
     ///
+    /// - Parameter deadline: when it is waited for no longer; nil for as long as it takes.
     /// - Returns: whether there is something to wait for; not for a fence that cannot be watched.
-    package func waitForRelease(_ use: UseID, _ fence: consuming OwnedDescriptor) -> Bool {
+    package func waitForRelease(
+        _ use: UseID, _ fence: consuming OwnedDescriptor, deadline: UInt64? = nil
+    ) -> Bool {
         guard Self.status(fence.number) == .pending else { return false }
         let wait = makeWait(use, .release)
         let number = fence.number
         wait.fence = fence
         wait.registration = try? loop.register(number, .read, wait)
-        if wait.registration == nil { end(wait) }
+        if wait.registration == nil { end(wait) } else if let deadline { arm(wait, at: deadline) }
         return wait.registration != nil
     }
 
@@ -242,10 +245,10 @@ package final class FenceGate {
 
     fileprivate func deadline(_ wait: Wait) {
         guard let use = wait.use else { return }
-        if case .time = wait.kind {
-            events.append(.open(use, .time))
-        } else {
-            events.append(.timedOut(use))
+        switch wait.kind {
+        case .time: events.append(.open(use, .time))
+        case .release: events.append(.released(use))
+        case .fence, .point: events.append(.timedOut(use))
         }
         end(wait)
     }

@@ -345,6 +345,13 @@ package final class ConsumerPresenter: Presenter {
     /// It is gone, and so is all that it had.
     func consumerLost(_ why: String) {
         trouble = why
+        // Windows that are gone already may belong to surfaces that are somewhere else by now.
+        for window in announced.values where window.isClosing {
+            for held in window.held {
+                if let use = held.use { events.append(.released(use)) }
+            }
+            events.append(.windowGone(window.id))
+        }
         windows.removeAll()
         announced.removeAll()
         fences.removeAll()
@@ -444,6 +451,9 @@ package final class ConsumerPresenter: Presenter {
         if let closingTimer { endpoint.loop.remove(closingTimer) }
         rateTimer = nil
         closingTimer = nil
+        for key in announced.keys { endpoint.retireSurface(key) }
+        for id in Array(buffers.keys) { forgetBuffer(id) }
+        endpoint.detach(self)
         windows.removeAll()
         announced.removeAll()
         buffers.removeAll()

@@ -86,6 +86,9 @@ package final class ConsumerEndpoint {
     /// Whether records may be written: a consumer is there and reads.
     var isOpen: Bool { isConnected && !isOutputBlocked }
 
+    /// Bytes and descriptors that the consumer has not taken yet.
+    var waiting: (bytes: Int, descriptors: Int) { (output.bytes.count, outputDescriptors.count) }
+
     /// What it holds and what happened.
     package var status: ConsumerStatus {
         ConsumerStatus(
@@ -95,6 +98,9 @@ package final class ConsumerEndpoint {
 
     /// Adds a VM's half.
     func attach(_ presenter: ConsumerPresenter) { presenters.append(presenter) }
+
+    /// Forgets a VM's half, which is over.
+    func detach(_ presenter: ConsumerPresenter) { presenters.removeAll { $0 === presenter } }
 
     /// What it is given from now on.
     package func setLimits(_ limits: VMLimits) { self.limits = limits }

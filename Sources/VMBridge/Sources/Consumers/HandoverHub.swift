@@ -96,6 +96,17 @@ package final class HandoverHub {
         return presenter
     }
 
+    /// A VM is no more: what it handed over is taken back, and its own consumer is disconnected.
+    package func forget(vm name: String) {
+        presenters.removeAll { entry in
+            if entry.vm == name { entry.presenter.shutDown() }
+            return entry.vm == name
+        }
+        guard let place = endpoints.firstIndex(where: { $0.target == .vm(name) }) else { return }
+        // Other VMs' halves stay: nobody takes what they hand over.
+        endpoints[place].disconnect("its VM is no more")
+    }
+
     /// Sends what was written; called when all sessions have settled.
     package func flush() {
         for endpoint in endpoints { endpoint.flush() }
@@ -108,8 +119,8 @@ package final class HandoverHub {
     package func shutDown() {
         for listener in listeners.values { listener.shutDown() }
         listeners.removeAll()
-        for endpoint in endpoints { endpoint.shutDown() }
         for (_, presenter) in presenters { presenter.shutDown() }
+        for endpoint in endpoints { endpoint.shutDown() }
         presenters.removeAll()
         endpoints.removeAll()
     }
