@@ -219,7 +219,7 @@ struct ConsumerTests {
         var update = SurfaceMetadata()
         for number in 1...3000 {
             update.title = "\(number)" + title
-            if producer.send(.surfaceUpdate(SurfaceKey(1), update)) != .sent { break }
+            #expect(producer.send(.surfaceUpdate(SurfaceKey(1), update)) == .sent)
             try harness.turn()
         }
         let (count, _) = harness.endpoint.waiting
@@ -239,8 +239,10 @@ struct ConsumerTests {
         #expect(
             try harness.turn {
                 try consumer.listen()
-                return consumer.titles.last?.hasPrefix("\(3000)x") == true
-            })
+                return consumer.titles.last?.hasPrefix("[a] 3000x") == true
+            },
+            "\(consumer.titles.last ?? "none"), \(harness.endpoint.waiting), \(harness.endpoint.isOpen)"
+        )
         consumer.release(consumer.frames[0])
         producer.send(Make.frame(1, 2, 6))
         #expect(
