@@ -178,7 +178,7 @@ struct RunCommand: ParsableCommand {
             logger.error("cannot start: \(error)")
             throw ExitCode(74)
         }
-        service.onReport = { write(service.status, logger) }
+        service.onReport = { write(service, logger) }
         keeper.onApply = { service.apply($0) }
         service.onReload = { keeper.reload() }
         do {
@@ -200,7 +200,7 @@ struct RunCommand: ParsableCommand {
             throw ExitCode(70)
         }
         server?.shutDown()
-        write(service.status, logger)
+        write(service, logger)
         for line in StatusReport.lines(service.status) { print(line) }
     }
 
@@ -263,10 +263,11 @@ struct RunCommand: ParsableCommand {
         return configuration
     }
 
-    private func write(_ status: [VMStatus], _ logger: Logger) {
+    private func write(_ service: BridgeService, _ logger: Logger) {
         guard let report else { return }
         do {
-            try FileWriter.write(StatusReport.json(status) + "\n", to: report)
+            let json = StatusReport.json(service.status, consumers: service.consumers)
+            try FileWriter.write(json + "\n", to: report)
         } catch {
             logger.error("no report: \(error)")
         }

@@ -15,6 +15,7 @@ final class Bridge<P: Presenter> {
     private let probe: DescriptorProbe
     private let reaper: DescriptorReaper
     private let syncDevice: SyncDevice?
+    private let handover: HandoverHub
     private let makePresenter: (_ plan: VMPlan, _ syncDevice: SyncDevice?) throws -> P
 
     /// Makes a presenter, a session and a listening socket for each VM.
@@ -29,9 +30,12 @@ final class Bridge<P: Presenter> {
         probe = try DescriptorProbe()
         reaper = try DescriptorReaper()
         syncDevice = SyncDevice.find()
+        handover = HandoverHub(loop: loop, logger: logger, probe: probe, reaper: reaper)
         let plan = BridgePlan(configuration)
         if let problem = plan.problems.first { throw SpecificationError(problem.why) }
         for plan in plan.vms { vms.append(try make(plan)) }
+        let faults = handover.apply(configuration.rules, limits: configuration.limits)
+        if let fault = faults.first { throw SpecificationError(fault) }
     }
 
     private func make(_ plan: VMPlan) throws -> VM {
@@ -41,6 +45,7 @@ final class Bridge<P: Presenter> {
             name: name, limits: plan.limits, router: plan.router,
             presenter: try makePresenter(plan, syncDevice), loop: loop, probe: probe,
             syncDevice: syncDevice, logger: logger)
+        session.handover = handover
         do {
             if let program = configuration.graphicsProgram {
                 session.graphics = try GraphicsWorker(
@@ -48,6 +53,7 @@ final class Bridge<P: Presenter> {
             }
             let source = try SocketSource(
                 path: plan.source.socketPath, session: session, reaper: reaper)
+            source.consumers = handover.endpoint(ofVM: name, limits: plan.limits)
             logger.info("\(name): listening on \(plan.source.socketPath)")
             return VM(plan: plan, source: source)
         } catch {
@@ -67,6 +73,7 @@ final class Bridge<P: Presenter> {
         configuration.rules = rules
         let plan = BridgePlan(configuration)
         var sentences = plan.problems.map(\.why)
+        sentences += handover.apply(rules, limits: configuration.limits)
         var former = vms
         vms.removeAll()
         // What leaves goes first: another VM may have been given its socket.
@@ -101,6 +108,7 @@ final class Bridge<P: Presenter> {
 
     private func change(_ vm: inout VM, to plan: VMPlan) {
         if vm.plan.limits != plan.limits || vm.plan.fences != plan.fences {
+            _ = handover.endpoint(ofVM: plan.source.vm, limits: plan.limits)
             vm.source.apply(plan.limits, fences: plan.fences)
         }
         vm.plan = plan
@@ -110,6 +118,7 @@ final class Bridge<P: Presenter> {
     private func close(_ vm: VM, _ why: String) {
         logger.info("\(vm.plan.source.vm): closed, since it \(why)")
         vm.source.shutDown()
+        handover.forget(vm: vm.plan.source.vm)
     }
 
     /// Fulfils a person's wish; see `BridgeService.perform`.
@@ -127,7 +136,12 @@ final class Bridge<P: Presenter> {
     /// What gathered in a batch is settled once: presenter and producers hear of it together.
     func settle() {
         for vm in vms { vm.source.settle() }
+        // Last of all, and what comes of it is not left for the next batch, which may be long in coming.
+        if handover.flush() { for vm in vms { vm.source.settle() } }
     }
+
+    /// Those that surfaces can be handed to.
+    var consumers: [ConsumerStatus] { handover.status }
 
     var status: [VMStatus] { vms.map { Self.status($0) } }
 
@@ -152,5 +166,6 @@ final class Bridge<P: Presenter> {
     func shutDown() {
         for vm in vms { vm.source.shutDown() }
         vms.removeAll()
+        handover.shutDown()
     }
 }

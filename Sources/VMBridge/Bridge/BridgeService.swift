@@ -19,6 +19,7 @@ public final class BridgeService {
     private let hook: HookID
     private let capture: HeadlessCapture?
     private var finalStatus: [VMStatus]?
+    private var finalConsumers: [ConsumerStatus] = []
 
     /// Makes sockets and presenters; nothing is served before `run()`.
     ///
@@ -98,11 +99,17 @@ public final class BridgeService {
         return running.status
     }
 
+    /// Those that surfaces can be handed to, and what each has and did; after the end, as it was then.
+    public var consumers: [ConsumerStatus] {
+        finalStatus == nil ? running.consumers : finalConsumers
+    }
+
     /// The last pictures of a headless bridge with a capture directory, by file name.
     package var captured: [String: CapturedWindow] { capture?.windows ?? [:] }
 
     private func shutDown() {
         guard finalStatus == nil else { return }
+        finalConsumers = consumers
         finalStatus = status
         loop.remove(hook)
         running.shutDown()
@@ -132,6 +139,13 @@ enum RunningBridge {
         switch self {
         case .wayland(let bridge): bridge.perform(wish, vm: vm, surface: surface)
         case .headless(let bridge): bridge.perform(wish, vm: vm, surface: surface)
+        }
+    }
+
+    var consumers: [ConsumerStatus] {
+        switch self {
+        case .wayland(let bridge): bridge.consumers
+        case .headless(let bridge): bridge.consumers
         }
     }
 

@@ -8,6 +8,10 @@ final class SurfaceSession {
     let isGraphics: Bool
     var machine = SurfaceMachine()
     var metadata: SurfaceMetadata
+    /// Who takes its frames instead of the session's presenter; nil for that, or for nobody.
+    var destination: ConsumerPresenter?
+    /// Windows of the session's presenter that are being taken away.
+    var leavingWindows = 0
     /// What its window is told; of one that has none, what it would be.
     var properties: WindowProperties
     /// Where it goes.

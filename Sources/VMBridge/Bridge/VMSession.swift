@@ -20,6 +20,10 @@ package final class VMSession<P: Presenter> {
     var router: Router
     /// Whether each frame's size and transform are to be looked at.
     var looksAtFrames: Bool
+    /// What rules can hand surfaces to; nil for nothing.
+    package var handover: HandoverHub?
+    /// The consumers that surfaces were handed to so far.
+    var destinations: [Destination] = []
     var ledger = BufferLedger()
     var surfaces = SlotTable<SurfaceSession>()
     var identifiers: [SurfaceKey: SurfaceID] = [:]
@@ -194,6 +198,7 @@ package final class VMSession<P: Presenter> {
     func forget(_ id: BufferID) {
         unimportable[id] = nil
         presenter.forgetBuffer(id)
+        for destination in destinations { destination.presenter.forgetBuffer(id) }
     }
 
     // MARK: Surfaces
@@ -263,7 +268,7 @@ package final class VMSession<P: Presenter> {
         let frame = try FrameValidator.validate(
             record, bufferSize: size, last: surface.lastSequence)
         if looksAtFrames { look(at: frame, size, surface) }
-        if let refusal = unimportable[buffer] { throw refusal }
+        if let refusal = unimportable[buffer], surface.destination == nil { throw refusal }
         let use = try ledger.begin(
             buffer, surface: surface.id, key: surface.key, sequence: frame.sequence, limits: limits)
         let now = loop.now()
@@ -279,7 +284,7 @@ package final class VMSession<P: Presenter> {
         } catch {
             // The use is told of by whoever refuses the record; here it only leaves the books.
             gate.cancel(use)
-            presenter.cancelImage(use)
+            cancelImage(use, surface)
             if let freed = ledger.end(use, .refused)?.freed { forget(freed) }
             throw error
         }
@@ -293,8 +298,8 @@ package final class VMSession<P: Presenter> {
         // First the image: whether it is there decides whether its fence can be passed on.
         if surface.machine.phase == .concealed {
             // Nobody is to see it.
-        } else if presenter.isReady {
-            switch presenter.reserveImage(use, of: buffer) {
+        } else if surface.destination?.isReady ?? presenter.isReady {
+            switch reserveImage(use, of: buffer, surface) {
             case .ready: break
             case .pending: waits.insert(.importing)
             case .refused(let refusal): throw refusal
@@ -305,7 +310,7 @@ package final class VMSession<P: Presenter> {
         var fence = FenceStart.open
         if frame.acquire != .none {
             fence = try startFence(
-                frame, use, buffer, header, &bundle, &surface.counters, now: now)
+                frame, use, buffer, header, &bundle, surface, now: now)
             if fence == .held { waits.insert(.fence) }
         }
         if frame.targetTime > 0 {
@@ -371,5 +376,7 @@ package final class VMSession<P: Presenter> {
         presenter.shutDown()
         if let timer = hiddenTimer { loop.remove(timer) }
         if let timer = patienceTimer { loop.remove(timer) }
+        for destination in destinations { loop.remove(destination.patience) }
+        destinations.removeAll()
     }
 }

@@ -11,9 +11,11 @@ extension VMSession {
     /// gate's, and what came of them.
     package func settle() {
         presenter.takeEvents { handle($0) }
+        if !destinations.isEmpty { takeDestinationEvents() }
         if let graphics, graphics.hasEvents { graphics.takeEvents { handle($0) } }
         gate.takeEvents { handle($0) }
         presenter.takeEvents { handle($0) }
+        if !destinations.isEmpty { takeDestinationEvents() }
         presenter.flush()
     }
 
@@ -90,7 +92,7 @@ extension VMSession {
             let surface = surface(of: use)
             surface?.machine.released(use)
             finish(use, outcome(of: use), surface)
-        case .releasedWithFence(let use): releasedWithFence(use)
+        case .releasedWithFence(let use): released(use, with: presenter.takeReleaseFence())
         case .copied(let id, let bytes): with(id) { copied($0, bytes) }
         case .presented(let id, let sequence, let time, let refresh, let flags):
             with(id) { presented($0, sequence, time, refresh, flags) }
@@ -109,8 +111,8 @@ extension VMSession {
         case .closeRequested(let id): with(id) { perform($0.machine.closeRequested(), $0) }
         case .windowGone(let id):
             with(id) {
-                perform($0.machine.windowGone(), $0)
-                removeIfGone($0)
+                $0.leavingWindows -= 1
+                windowGone($0)
             }
         case .ready: presenterReady()
         case .lost(let why): presenterLost(why)
@@ -171,7 +173,9 @@ extension VMSession {
     }
 
     private func tellFormats(of surface: SurfaceSession) {
-        guard !surface.isDetached, let formats = presenter.formats(for: surface.id) else { return }
+        guard !surface.isDetached, surface.destination == nil,
+            let formats = presenter.formats(for: surface.id)
+        else { return }
         let former = surface.toldFormats ?? Array(presenter.formats.prefix(formats.count))
         guard formats != former else { return }
         surface.toldFormats = formats
@@ -184,14 +188,14 @@ extension VMSession {
         tellFormats()
         logger.info("\(name): \(presenter.name) is there")
         for slot in surfaces.slots {
-            if let surface = surfaces[slot] { map(surface) }
+            if let surface = surfaces[slot], surface.destination == nil { map(surface) }
         }
     }
 
     /// Gives a surface its window, and images to the frames that were kept for it.
     func map(_ surface: SurfaceSession) {
         for frame in surface.machine.framesLackingImport {
-            switch presenter.reserveImage(frame.use, of: frame.buffer) {
+            switch reserveImage(frame.use, of: frame.buffer, surface) {
             case .ready: perform(surface.machine.unblock(frame.use, .importing), surface)
             case .pending: break
             case .refused(let refusal): fail(frame.use, refusal)
@@ -205,15 +209,34 @@ extension VMSession {
         unimportable.removeAll()
         for slot in surfaces.slots {
             guard let surface = surfaces[slot] else { continue }
-            perform(surface.machine.compositorLost(), surface)
-            let kept = surface.machine.uses
-            for use in ledger.uses(of: surface.id)
-            where !kept.contains(use) && !gate.isReleasing(use) {
-                finish(use, .lost, surface)
+            if surface.destination == nil {
+                perform(surface.machine.compositorLost(), surface)
+            } else {
+                for _ in 0..<surface.leavingWindows {
+                    perform(surface.machine.windowGone(), surface)
+                }
             }
-            removeIfGone(surface)
+            surface.leavingWindows = 0
+            endLostUses(surface)
         }
         beginPatience()
+    }
+
+    /// Ends the uses of which nobody will tell any more.
+    func endLostUses(_ surface: SurfaceSession) {
+        let kept = surface.machine.uses
+        for use in ledger.uses(of: surface.id)
+        where !kept.contains(use) && !gate.isReleasing(use)
+            && surface.destination?.holds(use) != true
+        {
+            finish(use, .lost, surface)
+        }
+        removeIfGone(surface)
+    }
+
+    func windowGone(_ surface: SurfaceSession) {
+        perform(surface.machine.windowGone(), surface)
+        removeIfGone(surface)
     }
 
     func beginPatience() {
@@ -223,7 +246,9 @@ extension VMSession {
     func patienceEnded() {
         isPatienceOver = true
         for slot in surfaces.slots {
-            if let surface = surfaces[slot] { perform(surface.machine.heldTooLong(), surface) }
+            if let surface = surfaces[slot], surface.destination == nil {
+                perform(surface.machine.heldTooLong(), surface)
+            }
         }
     }
 
@@ -260,12 +285,13 @@ extension VMSession {
         switch action {
         case .commit: commit(surface)
         case .end(let use, let outcome): finish(use, outcome, surface)
-        case .giveBackImage(let use): presenter.cancelImage(use)
+        case .giveBackImage(let use): cancelImage(use, surface)
         case .cancelWaits(let use): gate.cancel(use)
-        case .acknowledge(let serial): presenter.acknowledge(surface.id, serial: serial)
-        case .commitState: presenter.commitState(surface.id)
-        case .createWindow: presenter.createWindow(surface.id, surface.properties)
-        case .destroyWindow: presenter.destroyWindow(surface.id)
+        case .acknowledge(let serial):
+            if surface.destination == nil { presenter.acknowledge(surface.id, serial: serial) }
+        case .commitState: if surface.destination == nil { presenter.commitState(surface.id) }
+        case .createWindow: createWindow(surface)
+        case .destroyWindow: destroyWindow(surface)
         case .tellConfigure(let configure):
             if !surface.isDetached { feedback.append(.configure(surface.key, configure)) }
         case .tellDiscarded(let sequence):
@@ -277,8 +303,12 @@ extension VMSession {
 
     private func commit(_ surface: SurfaceSession) {
         guard let frame = surface.machine.current else { return }
-        presenter.commit(surface.id, frame)
-        if surface.committed(frame, now: loop.now()) {
+        if let destination = surface.destination {
+            hand(frame, surface, to: destination)
+        } else {
+            presenter.commit(surface.id, frame)
+        }
+        if surface.committed(frame, now: loop.now()), surface.destination == nil {
             surface.counters.importPath = presenter.importPath(of: frame.buffer)
             surface.counters.releasePath = presenter.releasePath(of: frame.buffer)
         }
@@ -291,7 +321,7 @@ extension VMSession {
         if gate.count > 0 { gate.cancel(use) }
         if !badFences.isEmpty { badFences.remove(use) }
         if outcome != .shown {
-            presenter.cancelImage(use)
+            cancelImage(use, surface)
             surface?.counters.count(outcome)
         }
         feedback.append(.released(ended.buffer, ended.surface, ended.sequence, outcome))

@@ -16,15 +16,15 @@ extension VMSession {
     /// - Returns: whether it waits in the gate, or goes on with its fence.
     func startFence(
         _ frame: FrameRecord, _ use: UseID, _ buffer: BufferID, _ header: RecordFrame,
-        _ bundle: inout DescriptorBundle, _ counters: inout SurfaceCounters, now: UInt64
+        _ bundle: inout DescriptorBundle, _ surface: SurfaceSession, now: UInt64
     ) throws(Refusal) -> FenceStart {
         let deadline = now + limits.fenceLimit
         switch frame.acquire {
         case .none: return .open
         case .message:
             gate.waitForMessage(use, deadline: deadline)
-            counters.fences += 1
-            counters.fencesHeld += 1
+            surface.counters.fences += 1
+            surface.counters.fencesHeld += 1
             return .held
         case .syncFile:
             // Looked at before it is taken: what is no fence stays in the bundle and goes with it.
@@ -32,18 +32,18 @@ extension VMSession {
             guard let fence = bundle.take(header.firstDescriptor) else {
                 throw Refusal(.badDescriptor, "The acquire fence did not come with its record.")
             }
-            return try start(fence, status, use, deadline, &counters)
-        case .implicit: return try start(try implicit(buffer), nil, use, deadline, &counters)
+            return try start(fence, status, use, deadline, surface)
+        case .implicit: return try start(try implicit(buffer), nil, use, deadline, surface)
         case .timelinePoint:
             let timeline = try timeline(bundle, header)
             if let fence = try? timeline.fence(at: frame.acquirePoint) {
-                return try start(fence, nil, use, deadline, &counters)
+                return try start(fence, nil, use, deadline, surface)
             }
-            counters.fences += 1
+            surface.counters.fences += 1
             guard
                 try gate.wait(use, for: timeline, point: frame.acquirePoint, deadline: deadline)
             else { return .open }
-            counters.fencesHeld += 1
+            surface.counters.fencesHeld += 1
             return .held
         }
     }
@@ -51,23 +51,28 @@ extension VMSession {
     private func start(
         _ fence: consuming OwnedDescriptor, _ status: FenceStatus?, _ use: UseID,
         _ deadline: UInt64,
-        _ counters: inout SurfaceCounters
+        _ surface: SurfaceSession
     ) throws(Refusal) -> FenceStart {
-        counters.fences += 1
-        guard presenter.passesFence(of: use) else {
+        surface.counters.fences += 1
+        let destination = surface.destination
+        guard destination?.passesFence(of: use) ?? presenter.passesFence(of: use) else {
             guard try gate.wait(use, fence: fence, status, deadline: deadline) else { return .open }
-            counters.fencesHeld += 1
+            surface.counters.fencesHeld += 1
             return .held
         }
         // The compositor gets a copy, and the gate tells how it ends.
         let copy = fence.duplicate()
         guard try gate.wait(use, fence: fence, status, deadline: deadline) else { return .open }
         guard copy.isValid else {
-            counters.fencesHeld += 1
+            surface.counters.fencesHeld += 1
             return .held
         }
-        presenter.pass(copy, with: use)
-        counters.fencesPassed += 1
+        if let destination {
+            destination.pass(copy, with: use)
+        } else {
+            presenter.pass(copy, with: use)
+        }
+        surface.counters.fencesPassed += 1
         return .passed
     }
 
@@ -104,9 +109,12 @@ extension VMSession {
 
     // MARK: Releases
 
-    /// The consumer is done with a use but for a fence, which is the presenter's next one.
-    func releasedWithFence(_ use: UseID) {
-        let fence = presenter.takeReleaseFence()
+    /// The consumer is done with a use but for a fence.
+    ///
+    /// - Parameter deadline: when that is waited for no longer; nil for as long as it takes.
+    func released(
+        _ use: UseID, with fence: consuming OwnedDescriptor, deadline: UInt64? = nil
+    ) {
         guard ledger[use] != nil else { return }
         let surface = self.surface(of: use)
         surface?.counters.releaseFences += 1
@@ -120,7 +128,7 @@ extension VMSession {
             feedback.append(
                 .releasedWithFence(ended.buffer, ended.surface, ended.sequence, ended.outcome))
             if let freed = ended.freed { forget(freed) }
-        } else if !gate.waitForRelease(use, fence) {
+        } else if !gate.waitForRelease(use, fence, deadline: deadline) {
             finish(use, outcome(of: use), surface)
         }
     }

@@ -72,7 +72,10 @@ extension VMSession {
 
     /// A surface that was just made.
     func begin(_ surface: SurfaceSession) {
-        guard isShown(surface.route) else { return perform(surface.machine.conceal(), surface) }
+        surface.destination = destination(of: surface.route)
+        guard isShown(surface.route) || surface.destination != nil else {
+            return perform(surface.machine.conceal(), surface)
+        }
         mapOrWait(surface)
     }
 
@@ -85,12 +88,21 @@ extension VMSession {
         let isConcealed = surface.machine.phase == .concealed
         let isChanged = properties != surface.properties
         surface.properties = properties
-        if isShown(route) == isConcealed {
+        let destination = destination(of: route)
+        let isSeen = isShown(route) || destination != nil
+        if isSeen == isConcealed || destination !== surface.destination {
             // What its window has told until now must not be taken for the word of the next one.
             presenter.takeEvents { handle($0) }
-            if isConcealed { reveal(surface) } else { conceal(surface) }
+            takeDestinationEvents()
+            if !isConcealed { conceal(surface) }
+            surface.destination = destination
+            if isSeen { reveal(surface) }
         } else if isChanged, !isConcealed, surface.machine.phase != .unmapped {
-            presenter.updateWindow(surface.id, properties)
+            if let destination {
+                destination.updateWindow(surface.id, properties)
+            } else {
+                presenter.updateWindow(surface.id, properties)
+            }
         }
         guard case .refuse(let refusal) = route else { return }
         if case .refuse = former { return }
@@ -116,9 +128,9 @@ extension VMSession {
     }
 
     private func mapOrWait(_ surface: SurfaceSession) {
-        if presenter.isReady {
+        if surface.destination?.isReady ?? presenter.isReady {
             map(surface)
-        } else if isPatienceOver {
+        } else if isPatienceOver(for: surface) {
             perform(surface.machine.heldTooLong(), surface)
         }
     }
@@ -159,13 +171,21 @@ extension VMSession {
     func visibility(of surface: SurfaceSession) -> String {
         if surface.isDetached { return "gone" }
         if surface.machine.phase == .concealed { return "hidden" }
+        if surface.destination != nil { return "handed" }
         return surface.machine.isFrozen ? "frozen" : "shown"
     }
 
     func routeWords(of surface: SurfaceSession) -> String {
         var words = surface.route.words
         if surface.wish != nil { words += ", as a person wished" }
-        if let lack = presenter.shortfall(of: surface.id) { words += "; \(lack)" }
+        if case .handTo = surface.route {
+            let isThere = surface.destination != nil
+            if surface.destination?.isReady != true {
+                words += isThere ? "; it is not connected" : "; there is no such target"
+            }
+        } else if let lack = presenter.shortfall(of: surface.id) {
+            words += "; \(lack)"
+        }
         return words
     }
 }
@@ -177,8 +197,7 @@ extension Route {
         case .show(_, let show): show.words
         case .hide: "hide"
         case .refuse(let refusal): "refuse: \(refusal.sentence)"
-        case .handTo(let target, _):
-            "hand-to \(target.words); not shown, since nothing is handed over by this version"
+        case .handTo(let target, _): "hand-to \(target.words)"
         }
     }
 }

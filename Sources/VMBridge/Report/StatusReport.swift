@@ -11,14 +11,22 @@ package enum StatusReport {
             value(status)["vms"]?.elements.flatMap { $0["surfaces"]?.elements ?? [] } ?? [])
     }
 
-    /// The whole state as one JSON object.
-    package static func json(_ status: [VMStatus]) -> String { value(status).line }
+    /// The whole state as one JSON object; see `value`.
+    package static func json(
+        _ status: [VMStatus], consumers: [ConsumerStatus] = []
+    ) -> String { value(status, consumers: consumers).line }
 
-    /// The same as a value.
-    package static func value(_ status: [VMStatus]) -> JSONValue {
+    /// The same as a value; with `consumers` when somebody could be or was one.
+    package static func value(
+        _ status: [VMStatus], consumers: [ConsumerStatus] = []
+    ) -> JSONValue {
         var root = JSONObject()
         root.add("version", UInt64(1))
         root.add("vms", status.map(object))
+        let known = consumers.filter {
+            if case .consumer = $0.target { true } else { $0.generation > 0 }
+        }
+        if !known.isEmpty { root.add("consumers", known.map(object)) }
         return root.value
     }
 
@@ -48,6 +56,39 @@ package enum StatusReport {
         if let allocator = vm.allocator { object.add("allocator", self.object(allocator)) }
         if let blitter = vm.blitter { object.add("blitter", self.object(blitter)) }
         object.add("surfaces", vm.surfaces.map(self.object))
+        return object
+    }
+
+    private static func object(_ consumer: ConsumerStatus) -> JSONObject {
+        var object = JSONObject()
+        switch consumer.target {
+        case .consumer(let name):
+            object.add("kind", "consumer")
+            object.add("name", name)
+        case .vm(let name):
+            object.add("kind", "vm")
+            object.add("name", name)
+        }
+        object.add("connected", consumer.isConnected)
+        object.add("generation", consumer.generation)
+        object.add("surfaces", UInt64(consumer.surfaces))
+        object.add("buffers", UInt64(consumer.buffers))
+        object.add("bytes", consumer.bytes)
+        let counters = consumer.counters
+        object.add("frames", counters.frames)
+        object.add("fences", counters.fences)
+        object.add("released", counters.released)
+        object.add("release_fences", counters.releaseFences)
+        object.add("overdue", counters.overdue)
+        object.add("over_budget", counters.overBudget)
+        object.add("throttled", counters.throttled)
+        object.add("read_only_buffers", counters.readOnlyBuffers)
+        object.add("refused_by_consumer", counters.refusedByConsumer)
+        var refusals = JSONObject()
+        for (reason, count) in counters.refusals.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+            refusals.add(reason.word, count)
+        }
+        object.add("refusals", refusals)
         return object
     }
 

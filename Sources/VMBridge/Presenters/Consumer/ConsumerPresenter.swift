@@ -81,6 +81,15 @@ package final class ConsumerPresenter: Presenter {
         }
     }
 
+    /// Whether the consumer holds a use, or is about to get it.
+    package func holds(_ use: UseID) -> Bool {
+        windows.values.contains { $0.pending?.use == use }
+            || announced.values.contains { $0.held.contains { $0.use == use } }
+    }
+
+    /// How long what the consumer holds is waited for at most, nanoseconds.
+    package var patience: UInt64 { endpoint.limits.fenceLimit }
+
     package func importPath(of buffer: BufferID) -> String {
         guard let buffer = buffers[buffer] else { return "none" }
         switch buffer.memory.layout.memory {

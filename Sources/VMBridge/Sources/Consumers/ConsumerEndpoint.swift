@@ -367,8 +367,16 @@ package final class ConsumerEndpoint {
 
     /// Sends what was written, as far as the consumer's queue takes it. Called after each batch, when
     /// all sessions have settled.
-    package func flush() {
-        guard registration != nil else { return }
+    ///
+    /// - Returns: false when the consumer turned out to be gone.
+    @discardableResult
+    package func flush() -> Bool {
+        let wasConnected = registration != nil
+        if wasConnected { send() }
+        return !wasConnected || registration != nil
+    }
+
+    private func send() {
         while !isOutputBlocked, !output.isEmpty {
             let (count, descriptors) = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
             let result = outputDescriptors.withFirst(descriptors) {

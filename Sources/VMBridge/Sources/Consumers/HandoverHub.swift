@@ -1,4 +1,3 @@
-import Glibc
 import Logging
 import VMBridgeCore
 
@@ -41,7 +40,7 @@ package final class HandoverHub {
         for consumer in configuration.consumers {
             let endpoint = makeEndpoint(.consumer(consumer.name))
             endpoint.setLimits(consumer.limits.applied(to: limits))
-            guard let path = consumer.socket ?? Self.defaultPath(consumer.name) else {
+            guard let path = Self.path(of: consumer) else {
                 faults.append(
                     "The consumer \(consumer.name) has no socket: XDG_RUNTIME_DIR is not set, and its block names none."
                 )
@@ -50,6 +49,7 @@ package final class HandoverHub {
             guard listeners[consumer.name]?.path != path else { continue }
             listeners.removeValue(forKey: consumer.name)?.shutDown()
             do throws(KernelError) {
+                try RuntimeDirectory.makeIfHolding(path)
                 listeners[consumer.name] = try ConsumerListener(
                     path: path, endpoint: endpoint, loop: loop, reaper: reaper, logger: logger)
                 logger.info("\(endpoint.description): listening on \(path)")
@@ -60,12 +60,12 @@ package final class HandoverHub {
         return faults
     }
 
-    /// NAME.consumer in the bridge's runtime directory, which is made; nil without one.
-    private static func defaultPath(_ name: String) -> String? {
-        guard let runtime = getenv("XDG_RUNTIME_DIR") else { return nil }
-        let directory = String(cString: runtime) + "/vm-bridge"
-        _ = mkdir(directory, 0o700)
-        return "\(directory)/\(name).consumer"
+    /// A relative path lies in the runtime directory, and without one it is NAME.consumer there; nil when
+    /// there is none.
+    private static func path(of consumer: ConsumerConfiguration) -> String? {
+        let path = consumer.socket ?? "\(consumer.name).consumer"
+        if path.hasPrefix("/") { return path }
+        return RuntimeDirectory.path.map { "\($0)/\(path)" }
     }
 
     /// What takes those who greet as consumers on a VM's own socket.
@@ -108,8 +108,12 @@ package final class HandoverHub {
     }
 
     /// Sends what was written; called when all sessions have settled.
-    package func flush() {
-        for endpoint in endpoints { endpoint.flush() }
+    ///
+    /// - Returns: whether a consumer turned out to be gone, which sessions have to hear.
+    package func flush() -> Bool {
+        var isLost = false
+        for endpoint in endpoints where !endpoint.flush() { isLost = true }
+        return isLost
     }
 
     /// Every consumer.
