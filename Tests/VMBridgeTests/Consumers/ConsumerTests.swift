@@ -357,6 +357,7 @@ struct ConsumerTests {
         limits.buffers = 1
         let harness = try ConsumerHarness(limits: limits)
         let consumer = try TestConsumer(harness.path)
+        #expect(try harness.turn { harness.endpoint.isConnected })
         let producer = try harness.producer(surfaces: [1, 2])
         producer.send(Make.frame(1, 1, 1), Make.frame(2, 1, 1), Make.frame(1, 2, 2))
         #expect(

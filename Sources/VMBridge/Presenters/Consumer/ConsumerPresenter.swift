@@ -239,10 +239,8 @@ package final class ConsumerPresenter: Presenter {
     private func announce(_ window: HandedWindow) throws(Refusal) {
         guard window.key == 0 else { return }
         guard let key = endpoint.announceSurface(of: self) else {
-            throw Refusal(
-                .tooManySurfaces,
-                "\(endpoint.description) has \(endpoint.limits.surfaces) surfaces, the most allowed."
-            )
+            // Who it is and what others hand to it is not the guest's to know.
+            throw Refusal(.tooManySurfaces, "Its consumer has as many surfaces as it may.")
         }
         window.key = key
         announced[key] = window

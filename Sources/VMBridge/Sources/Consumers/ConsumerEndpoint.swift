@@ -190,14 +190,10 @@ package final class ConsumerEndpoint {
     /// - Throws: when the consumer has as much as it may.
     func announceBuffer(bytes new: UInt64) throws(Refusal) -> UInt64 {
         guard buffers < limits.buffers else {
-            throw Refusal(
-                .tooManyBuffers, "\(description) has \(buffers) buffers, the most allowed.")
+            throw Refusal(.tooManyBuffers, "Its consumer has as many buffers as it may.")
         }
         guard new <= limits.bytes, bytes <= limits.bytes - new else {
-            throw Refusal(
-                .tooManyBytes,
-                "\(new) bytes more than the \(bytes) of \(description) exceed its limit of \(limits.bytes)."
-            )
+            throw Refusal(.tooManyBytes, "Its consumer has as much memory as it may.")
         }
         lastBuffer += 1
         buffers += 1
