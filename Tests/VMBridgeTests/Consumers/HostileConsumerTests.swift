@@ -60,6 +60,11 @@ struct HostileConsumerTests {
                     Make.frame(1, 1 + number % 3, number), Make.frame(2, 1 + number % 3, number))
                 try harness.turn()
                 var writer = RecordWriter()
+                // Now and then the truth.
+                try consumer.listen()
+                if let frame = consumer.frames.last, Bool.random(using: &random) {
+                    writer.append(.released(frame.buffer, frame.surface, frame.sequence, .shown))
+                }
                 for _ in 0..<Int.random(in: 1...4, using: &random) {
                     writer.append(word(&random))
                 }

@@ -154,6 +154,7 @@ package final class SocketSource<P: Presenter> {
         generation -= 1
         if let bucketTimer { loop.disarm(bucketTimer) }
         forgetOutput()
+        logger.info("\(session.name): that is a consumer")
         if let moved = socket.take() { consumers?.adopt(moved, greeting) }
     }
 
