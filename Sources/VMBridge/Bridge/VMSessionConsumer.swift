@@ -111,7 +111,7 @@ extension VMSession {
         case .closeRequested(let id): with(id) { perform($0.machine.closeRequested(), $0) }
         case .windowGone(let id):
             with(id) {
-                $0.leavingWindows -= 1
+                $0.leavingWindows = max($0.leavingWindows - 1, 0)
                 windowGone($0)
             }
         case .ready: presenterReady()
