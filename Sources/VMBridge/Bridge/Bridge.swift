@@ -157,6 +157,7 @@ final class Bridge<P: Presenter> {
             buffers: holdings.buffers, bytes: holdings.bytes, uses: holdings.uses,
             refusals: session.refusals, surfaces: session.status,
             allocator: session.graphics?.status, blitter: session.presenter.graphicsStatus)
+        status.descriptors = source.descriptors
         status.label = vm.plan.settings.label
         status.colour = vm.plan.settings.colour
         status.limits = session.limits

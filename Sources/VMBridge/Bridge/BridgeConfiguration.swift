@@ -115,6 +115,28 @@ public struct BridgeConfiguration: Sendable {
     }
 }
 
+/// Descriptors that this process has open for one VM, counted where they are held.
+public struct DescriptorHoldings: Sendable, Equatable {
+    /// Of buffers' planes.
+    public var buffers = 0
+    /// Fences, and points of timelines, that are watched.
+    public var fences = 0
+    /// Waiting to be sent to the producer.
+    public var queued = 0
+    /// The listening socket and the producer's connection.
+    public var sockets = 0
+    /// The consumer's: its connection, fences that go with a commit, events of timelines.
+    public var consumer = 0
+    /// Connections to graphics workers and handles of their processes.
+    public var workers = 0
+
+    /// None.
+    public init() {}
+
+    /// All together.
+    public var total: Int { buffers + fences + queued + sockets + consumer + workers }
+}
+
 /// What a VM holds and did, in a report.
 public struct VMStatus: Sendable {
     /// The VM's name.
@@ -137,6 +159,8 @@ public struct VMStatus: Sendable {
     public var bytes: UInt64
     /// Uses that have not ended.
     public var uses: Int
+    /// Descriptors that are open for it.
+    public var descriptors = DescriptorHoldings()
     /// Refusals by reason.
     public var refusals: [RefusalReason: UInt64]
     /// Its surfaces, those that are gone first.

@@ -63,6 +63,9 @@ package final class FenceGate {
     /// Waits that have not ended.
     package var count: Int { waits.count - free.count }
 
+    /// Descriptors that are watched.
+    package var descriptors: Int { waits.count { $0.fence.isValid } }
+
     /// Waits for a sync_file.
     ///
     /// - Parameter status: its state, if that was asked for just now.

@@ -135,6 +135,8 @@ package protocol Presenter: AnyObject {
     /// Takes the window away; `windowGone` follows.
     func destroyWindow(_ id: SurfaceID)
 
+    /// Descriptors of its own that are open: not those of buffers, nor of its graphics worker.
+    var descriptors: Int { get }
     /// How a graphics worker of its own fares; nil when it needed none.
     var graphicsStatus: GraphicsWorkerStatus? { get }
 
@@ -167,4 +169,5 @@ extension Presenter {
     package var graphicsStatus: GraphicsWorkerStatus? { nil }
     package func shortfall(of id: SurfaceID) -> String? { nil }
     package func setFences(_ policy: FencePolicy, limit: UInt64) {}
+    package var descriptors: Int { 0 }
 }

@@ -25,8 +25,10 @@ final class SurfaceSession {
     /// When the last commit was made, nanoseconds.
     var committedAt: UInt64 = 0
     var counters = SurfaceCounters()
-    /// The last commits and when their records came: presentation is reported a few frames later.
-    private var receipts = InlineArray<8, (sequence: UInt64, time: UInt64)>(repeating: (0, 0))
+    /// The last commits, when their records came and when they were made: presentation is reported a
+    /// few frames later.
+    private var receipts = InlineArray<8, (sequence: UInt64, received: UInt64, committed: UInt64)>(
+        repeating: (0, 0, 0))
     private var nextReceipt = 0
     /// The list of formats that the producer was told for it alone; nil while the one for all stands.
     var toldFormats: [ImportableFormat]?
@@ -59,16 +61,20 @@ final class SurfaceSession {
     /// - Returns: whether it is the first one, or the first one of that size.
     func committed(_ frame: Frame, now: UInt64) -> Bool {
         committedAt = now
-        receipts[nextReceipt] = (frame.sequence.value, frame.receivedAt)
+        receipts[nextReceipt] = (frame.sequence.value, frame.receivedAt, now)
         nextReceipt = (nextReceipt + 1) % 8
-        return counters.committed(frame.size, latency: now - frame.receivedAt, now: now)
+        return counters.committed(frame, now: now)
     }
 
-    /// When the record of a recently committed frame came; 0 when it is not known any more.
-    func receipt(of sequence: FrameSequence) -> UInt64 {
+    /// Books that a commit was presented.
+    ///
+    /// - Returns: when its record came; 0 when that is not known any more.
+    func presented(_ sequence: FrameSequence, at time: UInt64) -> UInt64 {
         for index in 0..<8 where receipts[index].sequence == sequence.value {
-            return receipts[index].time
+            counters.presented(committed: receipts[index].committed, at: time)
+            return receipts[index].received
         }
+        counters.presented(committed: 0, at: time)
         return 0
     }
 }
@@ -97,6 +103,8 @@ public struct SurfaceCounters: Sendable {
     public var releasePath = "none yet"
     /// From receipt to commit.
     public var latency = LatencyHistogram()
+    /// From stage to stage.
+    public var stages = StageTimes()
     /// Of the first commit, nanoseconds; 0 before it.
     public var firstCommit: UInt64 = 0
     /// Of the last commit, nanoseconds.
@@ -112,14 +120,21 @@ public struct SurfaceCounters: Sendable {
     public var bytesCopied: UInt64 = 0
 
     /// Books a commit; see `SurfaceSession.committed`.
-    mutating func committed(_ size: Size, latency time: UInt64, now: UInt64) -> Bool {
+    mutating func committed(_ frame: Frame, now: UInt64) -> Bool {
         shown += 1
-        latency.record(time)
+        latency.record(now - frame.receivedAt)
+        stages.committed(frame, at: now)
         if firstCommit == 0 { firstCommit = now }
         lastCommit = now
-        let isNew = shown == 1 || self.size != size
-        self.size = size
+        let isNew = shown == 1 || size != frame.size
+        size = frame.size
         return isNew
+    }
+
+    /// Books that a commit was presented; see `StageTimes.presented`.
+    mutating func presented(committed: UInt64, at time: UInt64) {
+        presented += 1
+        stages.presented(committed: committed, at: time)
     }
 
     mutating func count(_ outcome: UseOutcome) {

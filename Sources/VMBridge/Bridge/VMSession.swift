@@ -100,12 +100,14 @@ package final class VMSession<P: Presenter> {
     ///   - record: what it says.
     ///   - header: where it stood; its descriptors are taken out of the bundle when it is accepted.
     ///   - bundle: the datagram's descriptors.
+    ///   - time: when its datagram was read, nanoseconds of the loop's clock; 0 when nobody knows.
     package func receive(
-        _ record: ProducerRecord, _ header: RecordFrame, _ bundle: inout DescriptorBundle
+        _ record: ProducerRecord, _ header: RecordFrame, _ bundle: inout DescriptorBundle,
+        at time: UInt64 = 0
     ) {
         do throws(Refusal) {
             switch record {
-            case .frame(let frame): try accept(frame, header, &bundle)
+            case .frame(let frame): try accept(frame, header, &bundle, time)
             case .bufferCreate(let key, let layout): try create(key, layout, header, &bundle)
             case .bufferAllocate(let key, let wish): try allocate(key, wish)
             case .bufferDestroy(let key):
@@ -259,7 +261,8 @@ package final class VMSession<P: Presenter> {
     // MARK: Frames
 
     private func accept(
-        _ record: FrameRecord, _ header: RecordFrame, _ bundle: inout DescriptorBundle
+        _ record: FrameRecord, _ header: RecordFrame, _ bundle: inout DescriptorBundle,
+        _ received: UInt64
     ) throws(Refusal) {
         let surface = try find(record.surface)
         guard let buffer = ledger.find(record.buffer), let size = ledger[buffer]?.size else {
@@ -277,7 +280,8 @@ package final class VMSession<P: Presenter> {
                 frame, use, buffer, header, &bundle, surface, now: now)
             surface.lastSequence = frame.sequence
             var accepted = Frame(
-                frame, use: use, buffer: buffer, size: size, receivedAt: now, waits: waits)
+                frame, use: use, buffer: buffer, size: size,
+                receivedAt: received == 0 ? now : received, validatedAt: now, waits: waits)
             accepted.isFencePassed = fence == .passed
             perform(surface.machine.accept(accepted), surface)
             if surface.machine.hasReadyFrame { armHiddenTimer() }
@@ -366,6 +370,22 @@ package final class VMSession<P: Presenter> {
     /// Buffers, bytes and uses at the moment.
     package var holdings: (buffers: Int, bytes: UInt64, uses: Int, waits: Int) {
         (ledger.bufferCount, ledger.bytes, ledger.useCount, gate.count)
+    }
+
+    /// Descriptors that are open for it, but for its source's.
+    package var descriptors: DescriptorHoldings {
+        var held = DescriptorHoldings()
+        for id in ledger.allBuffers {
+            held.buffers += presenter.memory(of: id)?.descriptorCount ?? 0
+        }
+        held.fences = gate.descriptors
+        held.queued = feedbackDescriptors.count
+        held.consumer = presenter.descriptors
+        // A socket and a handle of the process.
+        for worker in [graphics?.status, presenter.graphicsStatus] where worker?.isRunning == true {
+            held.workers += 2
+        }
+        return held
     }
 
     /// Ends the session and gives its timers back.

@@ -26,7 +26,7 @@ extension VMSession {
         switch event {
         case .open(let use, let wait):
             guard let surface = surface(of: use) else { return }
-            perform(surface.machine.unblock(use, wait), surface)
+            perform(surface.machine.unblock(use, wait, at: loop.now()), surface)
             if surface.machine.hasReadyFrame { armHiddenTimer() }
         case .failed(let use, let code):
             let why = code == 0 ? "by the guest's word" : "with error \(code)"
@@ -100,7 +100,7 @@ extension VMSession {
             with(id) { feedback.append(.discarded($0.key, sequence)) }
         case .imported(let use):
             if let surface = surface(of: use) {
-                perform(surface.machine.unblock(use, .importing), surface)
+                perform(surface.machine.unblock(use, .importing, at: loop.now()), surface)
                 if surface.machine.hasReadyFrame { armHiddenTimer() }
             }
         case .importFailed(let use, let refusal): fail(use, refusal)
@@ -138,9 +138,8 @@ extension VMSession {
         _ surface: SurfaceSession, _ sequence: FrameSequence, _ time: UInt64, _ refresh: UInt32,
         _ flags: UInt32
     ) {
-        surface.counters.presented += 1
+        let received = surface.presented(sequence, at: time)
         guard !surface.isDetached else { return }
-        let received = surface.receipt(of: sequence)
         // A compositor that tells a time before the frame was ours does not know it.
         let isKnown = received == 0 || time >= received
         feedback.append(
@@ -196,7 +195,8 @@ extension VMSession {
     func map(_ surface: SurfaceSession) {
         for frame in surface.machine.framesLackingImport {
             switch reserveImage(frame.use, of: frame.buffer, surface) {
-            case .ready: perform(surface.machine.unblock(frame.use, .importing), surface)
+            case .ready:
+                perform(surface.machine.unblock(frame.use, .importing, at: loop.now()), surface)
             case .pending: break
             case .refused(let refusal): fail(frame.use, refusal)
             }

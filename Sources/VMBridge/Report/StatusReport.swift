@@ -48,6 +48,7 @@ package enum StatusReport {
         object.add("buffers", UInt64(vm.buffers))
         object.add("bytes", vm.bytes)
         object.add("uses", UInt64(vm.uses))
+        object.add("descriptors", self.object(vm.descriptors))
         var refusals = JSONObject()
         for (reason, count) in vm.refusals.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
             refusals.add(reason.word, count)
@@ -92,6 +93,18 @@ package enum StatusReport {
         return object
     }
 
+    private static func object(_ held: DescriptorHoldings) -> JSONObject {
+        var object = JSONObject()
+        object.add("buffers", UInt64(held.buffers))
+        object.add("fences", UInt64(held.fences))
+        object.add("queued", UInt64(held.queued))
+        object.add("sockets", UInt64(held.sockets))
+        object.add("consumer", UInt64(held.consumer))
+        object.add("workers", UInt64(held.workers))
+        object.add("total", UInt64(held.total))
+        return object
+    }
+
     /// A graphics worker.
     private static func object(_ worker: GraphicsWorkerStatus) -> JSONObject {
         var object = JSONObject()
@@ -133,6 +146,39 @@ package enum StatusReport {
         object.add("latency_max_ns", counters.latency.maximum)
         object.add("latency_p50_ns", counters.latency.percentile(0.5))
         object.add("latency_p99_ns", counters.latency.percentile(0.99))
+        object.add("stages", stages(counters))
+        return object
+    }
+
+    /// Durations of the stages of frames, and as `total` from receipt to commit. Buckets are those that
+    /// counted something: from, to (nanoseconds, not included), how many.
+    private static func stages(_ counters: SurfaceCounters) -> JSONObject {
+        var object = JSONObject()
+        object.add("total", durations(counters.latency))
+        for stage in FrameStage.allCases {
+            object.add(stage.word, durations(counters.stages[stage]))
+        }
+        return object
+    }
+
+    private static func durations<H: DurationHistogram>(_ histogram: H) -> JSONObject {
+        var object = JSONObject()
+        object.add("count", histogram.count)
+        object.add("p50_ns", histogram.percentile(0.5))
+        object.add("p99_ns", histogram.percentile(0.99))
+        object.add("max_ns", histogram.maximum)
+        object.add("sum_ns", histogram.sum)
+        let counted = (0..<H.capacity).filter { histogram[$0] > 0 }
+        object.add(
+            "buckets",
+            .array(
+                counted.map { index in
+                    let bounds = H.bounds(index)
+                    return .array([
+                        .unsigned(bounds.lowerBound), .unsigned(bounds.upperBound),
+                        .unsigned(UInt64(histogram[index])),
+                    ])
+                }))
         return object
     }
 }

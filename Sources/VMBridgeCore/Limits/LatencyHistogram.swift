@@ -1,10 +1,33 @@
+/// What can be read of durations that were counted in buckets.
+public protocol DurationHistogram {
+    /// Buckets of every histogram of the kind.
+    static var capacity: Int { get }
+    /// The durations that a bucket counts, nanoseconds: from, and to but not included. The last one
+    /// counts the longer ones too.
+    static func bounds(_ index: Int) -> Range<UInt64>
+    /// How many durations a bucket has.
+    subscript(_ index: Int) -> UInt32 { get }
+    /// Durations recorded.
+    var count: UInt64 { get }
+    /// All of them together, nanoseconds.
+    var sum: UInt64 { get }
+    /// The longest one, nanoseconds.
+    var maximum: UInt64 { get }
+    /// The duration below which that share of all lies, nanoseconds; 0 when nothing was recorded.
+    func percentile(_ share: Double) -> UInt64
+}
+
 /// Counts durations in buckets that grow with them: four to each doubling, so a percentile is right to
 /// about a fifth. A fixed table: recording allocates nothing.
-public struct LatencyHistogram: Sendable {
+public struct LatencyHistogram: Sendable, DurationHistogram {
+    /// Buckets of every histogram.
+    public static let capacity = 128
+
     private var buckets: InlineArray<128, UInt32> = InlineArray(repeating: 0)
     /// Durations recorded.
     public private(set) var count: UInt64 = 0
-    private var sum: UInt64 = 0
+    /// All of them together, nanoseconds.
+    public private(set) var sum: UInt64 = 0
     /// The longest one, nanoseconds.
     public private(set) var maximum: UInt64 = 0
     private var shortest = UInt64.max
@@ -36,6 +59,15 @@ public struct LatencyHistogram: Sendable {
             if seen >= wanted { return min(LatencyHistogram.upperBound(index), maximum) }
         }
         return maximum
+    }
+
+    /// How many durations a bucket has.
+    public subscript(_ index: Int) -> UInt32 { buckets[index] }
+
+    /// The durations that a bucket counts, nanoseconds: from, and to but not included. The last one
+    /// counts the longer ones too.
+    public static func bounds(_ index: Int) -> Range<UInt64> {
+        (index == 0 ? 0 : upperBound(index - 1))..<upperBound(index)
     }
 
     private static func bucket(_ value: UInt64) -> Int {

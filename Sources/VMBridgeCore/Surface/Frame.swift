@@ -30,8 +30,14 @@ public struct Frame: Sendable {
     public var destination: Size?
     /// How to turn it.
     public var transform: Transform
-    /// When its record was received, nanoseconds of CLOCK_MONOTONIC.
+    /// When its record was received, nanoseconds of CLOCK_MONOTONIC, like those that follow.
     public var receivedAt: UInt64
+    /// When it was accepted.
+    public var validatedAt: UInt64
+    /// When its image was there.
+    public var importedAt: UInt64
+    /// When it had all that it waited for.
+    public var openAt: UInt64
     /// What it still lacks.
     public var waits: FrameWaits
     /// Its acquire fence was pending and goes to the compositor with it; until that signals, or fails
@@ -39,9 +45,11 @@ public struct Frame: Sendable {
     public var isFencePassed = false
 
     /// Makes a frame of a validated record.
+    ///
+    /// - Parameter validatedAt: when it was accepted; nil: when it was received.
     public init(
         _ record: FrameRecord, use: UseID, buffer: BufferID, size: Size, receivedAt: UInt64,
-        waits: FrameWaits
+        validatedAt: UInt64? = nil, waits: FrameWaits
     ) {
         self.use = use
         self.buffer = buffer
@@ -52,13 +60,21 @@ public struct Frame: Sendable {
         destination = record.destination
         transform = record.transform
         self.receivedAt = receivedAt
+        let accepted = validatedAt ?? receivedAt
+        self.validatedAt = accepted
+        importedAt = accepted
+        openAt = accepted
         self.waits = waits
     }
 
     /// Something that it waited for has come.
     ///
     /// - Returns: whether it is complete now.
-    mutating func unblock(_ wait: FrameWaits) -> Bool {
+    mutating func unblock(_ wait: FrameWaits, at time: UInt64) -> Bool {
+        if time > 0 {
+            if wait.contains(.importing) { importedAt = time }
+            openAt = time
+        }
         waits.subtract(wait)
         return waits.isEmpty
     }

@@ -320,14 +320,19 @@ public struct SurfaceMachine: Sendable {
     }
 
     /// Something that a frame waited for has come, or a fence that was passed on has signalled.
-    public mutating func unblock(_ use: UseID, _ wait: FrameWaits) -> SurfaceActions {
+    ///
+    /// - Parameter time: when, nanoseconds, for the times of its stages; 0 when that is not of
+    ///   interest. Nothing is decided by it.
+    public mutating func unblock(
+        _ use: UseID, _ wait: FrameWaits, at time: UInt64 = 0
+    ) -> SurfaceActions {
         var actions = SurfaceActions()
         if wait == .fence { fenceEnded(use) }
         if var frame = older, frame.use == use {
-            older = frame.unblock(wait) ? nil : frame
+            older = frame.unblock(wait, at: time) ? nil : frame
             if frame.waits.isEmpty { promote(frame, &actions) }
         } else if var frame = newer, frame.use == use {
-            newer = frame.unblock(wait) ? nil : frame
+            newer = frame.unblock(wait, at: time) ? nil : frame
             if frame.waits.isEmpty { promote(frame, &actions) }
         }
         keepOneWhileUnmapped(&actions)

@@ -128,6 +128,9 @@ final class BufferImage: HotEventTarget {
 
     // MARK: Fences
 
+    /// Descriptors that it has beside its buffer's.
+    var descriptors: Int { (acquireFence.isValid ? 1 : 0) + (timeline == nil ? 0 : 1) }
+
     /// Takes the fence that the next commit waits for.
     func setAcquireFence(_ fence: consuming OwnedDescriptor) { acquireFence = fence }
 

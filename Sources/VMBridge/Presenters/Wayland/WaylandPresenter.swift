@@ -455,6 +455,11 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         fences.choose(globals, compositor: compositor)
     }
 
+    package var descriptors: Int {
+        (connection == nil ? 0 : 1) + books.releaseFences.count
+            + buffers.objects.reduce(0) { $0 + $1.images.reduce(0) { $0 + $1.descriptors } }
+    }
+
     package func takeReleaseFence() -> OwnedDescriptor { books.releaseFences.takeFirst() ?? .none }
 
     package func releasePath(of buffer: BufferID) -> String {

@@ -71,6 +71,13 @@ package final class SocketSource<P: Presenter> {
 
     /// Whether a producer is connected.
     package var isConnected: Bool { registration != nil }
+    /// Descriptors that are open for the VM.
+    package var descriptors: DescriptorHoldings {
+        var held = session.descriptors
+        held.queued += outputDescriptors.count
+        held.sockets += isConnected ? 2 : 1
+        return held
+    }
     /// Which connection it is, from 1; 0 before the first.
     package var connectionNumber: UInt64 { generation }
 
@@ -203,9 +210,11 @@ package final class SocketSource<P: Presenter> {
         hasRead = true
         for _ in 0..<(hadRead ? Self.turn : 1) {
             guard isConnected, !isEnding else { return }
-            guard bucket.isOpen(now: loop.now()) else { return throttle() }
+            // Also the time at which its frames were received: with the call that reads them.
+            let now = loop.now()
+            guard bucket.isOpen(now: now) else { return throttle() }
             switch socket?.receive(into: &input, descriptors: &bundle) ?? .wouldBlock {
-            case .datagram(let count): take(datagram: count)
+            case .datagram(let count): take(datagram: count, at: now)
             case .wouldBlock: return
             case .closed: return disconnect("it closed the connection")
             case .truncatedData:
@@ -221,7 +230,7 @@ package final class SocketSource<P: Presenter> {
         }
     }
 
-    private func take(datagram count: Int) {
+    private func take(datagram count: Int, at time: UInt64) {
         var walker = RecordWalker()
         var records = 0
         // The span is borrowed for each call anew, since handling a record may close the connection.
@@ -238,13 +247,13 @@ package final class SocketSource<P: Presenter> {
                 break
             }
             records += 1
-            handle(header, count)
+            handle(header, count, time)
         }
         bundle.reset()
-        bucket.take(max(records, 1), now: loop.now())
+        bucket.take(max(records, 1), now: time)
     }
 
-    private func handle(_ header: RecordFrame, _ count: Int) {
+    private func handle(_ header: RecordFrame, _ count: Int, _ time: UInt64) {
         let record: ProducerRecord
         do throws(Refusal) {
             record = try ProducerDecoder.decode(header, in: input.span.extracting(0..<count))
@@ -262,7 +271,7 @@ package final class SocketSource<P: Presenter> {
             return session.refuse(error, header, frame: identity)
         }
         if isGreeted {
-            session.receive(record, header, &bundle)
+            session.receive(record, header, &bundle, at: time)
         } else if case .hello(let producer, let takesFences) = record {
             isGreeted = true
             session.producerTakesFences = takesFences
