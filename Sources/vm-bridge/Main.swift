@@ -14,6 +14,7 @@ struct VMBridgeCommand: ParsableCommand {
             RunCommand.self, DemoCommand.self, ProduceCommand.self, DoctorCommand.self,
             CheckConfigCommand.self,
             GraphicsWorkerCommand.self,
+            TopCommand.self, MetricsCommand.self,
             StatusCommand.self, ListCommand.self, WatchCommand.self, CloseCommand.self,
             HideCommand.self, ShowCommand.self, FreezeCommand.self, ThawCommand.self,
             MoveCommand.self, CaptureCommand.self, ReloadCommand.self, LogCommand.self,

@@ -46,7 +46,7 @@ package final class ControlClient {
     /// Events that came before a reply.
     private var early: [JSONValue] = []
     /// How long a reply may take, milliseconds.
-    package var patience: Int32 = 30_000
+    package var patience: Int32
 
     /// The bridge's process.
     package private(set) var process: UInt64 = 0
@@ -55,8 +55,11 @@ package final class ControlClient {
 
     /// Connects and reads the greeting.
     ///
-    /// - Parameter path: of the socket; nil for the usual one.
-    package init(path: String? = nil) throws(ControlClientError) {
+    /// - Parameters:
+    ///   - path: of the socket; nil for the usual one.
+    ///   - patience: how long the greeting and a reply may take, milliseconds.
+    package init(path: String? = nil, patience: Int32 = 30_000) throws(ControlClientError) {
+        self.patience = patience
         guard let path = path ?? ControlPath.usual else { throw .notRunning(path: nil) }
         socket = try Self.connect(path)
         let greeting = try line(milliseconds: patience)

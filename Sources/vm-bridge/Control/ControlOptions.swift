@@ -45,7 +45,7 @@ struct ControlOptions: ParsableArguments {
         for line in lines where !StandardOutput.write(line: line) { Self.exit() }
     }
 
-    private static func status(of error: ControlClientError) -> Int32 {
+    static func status(of error: ControlClientError) -> Int32 {
         switch error {
         case .refused(code: ControlFault.Code.forbidden.rawValue, _), .forbidden: 77
         case .refused: 1

@@ -64,28 +64,32 @@ struct StageTests {
     }
 
     @Test("descriptors of a VM are those that the process has more for it")
-    func descriptors() throws {
-        let harness = try SessionHarness()
-        // The listening socket is there already.
-        let base = try #require(DescriptorCensus.take()).total - 1
-        #expect(harness.source.descriptors.total == 1)
-        let producer = try TestProducer(harness.path)
-        producer.send(.hello(producer: nil))
-        for key in 1...3 {
-            let memory = try Make.memfd()
-            producer.send(
-                .bufferCreate(BufferKey(UInt64(key)), Make.layout()), descriptors: [memory.number])
+    func descriptors() async {
+        // In a process of its own: other tests open and close descriptors meanwhile.
+        await #expect(processExitsWith: .success) {
+            let harness = try SessionHarness()
+            // The listening socket is there already.
+            let base = try #require(DescriptorCensus.take()).total - 1
+            #expect(harness.source.descriptors.total == 1)
+            let producer = try TestProducer(harness.path)
+            producer.send(.hello(producer: nil))
+            for key in 1...3 {
+                let memory = try Make.memfd()
+                producer.send(
+                    .bufferCreate(BufferKey(UInt64(key)), Make.layout()),
+                    descriptors: [memory.number])
+            }
+            producer.send(Make.surface(1))
+            producer.send(Make.frame(1, 1, 1, .message))
+            #expect(try harness.turn { harness.session.holdings.waits == 1 })
+            let held = harness.source.descriptors
+            #expect(held.buffers == 3 && held.sockets == 2 && held.fences == 0 && held.queued == 0)
+            // The producer's end is in this process too.
+            let now = try #require(DescriptorCensus.take()).total
+            #expect(now - base == held.total + 1)
+            producer.close()
+            #expect(try harness.turn { harness.source.descriptors.total == 1 })
+            #expect(harness.source.descriptors.buffers == 0)
         }
-        producer.send(Make.surface(1))
-        producer.send(Make.frame(1, 1, 1, .message))
-        #expect(try harness.turn { harness.session.holdings.waits == 1 })
-        let held = harness.source.descriptors
-        #expect(held.buffers == 3 && held.sockets == 2 && held.fences == 0 && held.queued == 0)
-        // The producer's end is in this process too.
-        let now = try #require(DescriptorCensus.take()).total
-        #expect(now - base == held.total + 1)
-        producer.close()
-        #expect(try harness.turn { harness.source.descriptors.total == 1 })
-        #expect(harness.source.descriptors.buffers == 0)
     }
 }
