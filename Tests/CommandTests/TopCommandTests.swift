@@ -71,12 +71,13 @@ struct TopCommandTests {
         let runtime: String
         let bridge: RunningBridge
         let producers: [Program]
+        /// So that the bridge's socket is the usual one.
         var environment: [String: String] { ["XDG_RUNTIME_DIR": runtime] }
 
         init(title: String = "Sensors") throws {
             runtime = try Place.temporary()
             bridge = try RunningBridge(
-                vms: ["work", "play"], ["--headless"], environment: ["XDG_RUNTIME_DIR": runtime])
+                vms: ["work", "play"], ["--headless", "--control", runtime + "/vm-bridge/control"])
             producers = [
                 try bridge.produce(
                     "work", ["--title", title, "--size", "320x200", "--rate", "50"]),
@@ -256,7 +257,7 @@ struct TopCommandTests {
         try terminal.press("t")
         #expect(eventually { terminal.screen[23].hasSuffix("t: validate") })
         let next = try RunningBridge(
-            vms: ["other"], ["--headless"], environment: scene.environment)
+            vms: ["other"], ["--headless", "--control", scene.runtime + "/vm-bridge/control"])
         let producer = try next.produce("other", ["--title", "Again", "--rate", "50"])
         #expect(eventually { moves(terminal.screen, "Again", 3...70) })
         #expect(!terminal.screen.contains { $0.contains("Sensors") })
