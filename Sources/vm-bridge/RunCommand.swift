@@ -101,6 +101,8 @@ struct RunCommand: ParsableCommand {
 
     @OptionGroup var control: RunControlOptions
 
+    @OptionGroup(title: "Recording") var recording: RecordingOptions
+
     @Flag(name: .shortAndLong, help: "Say more.")
     var verbose = false
 
@@ -260,6 +262,7 @@ struct RunCommand: ParsableCommand {
             return policy.map { (vm, $0) }
         }
         configuration.overridingLimits.fenceLimit = fenceLimit.map { $0 * 1_000_000 }
+        recording.apply(to: &configuration)
         return configuration
     }
 

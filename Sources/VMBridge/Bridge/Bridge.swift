@@ -16,6 +16,7 @@ final class Bridge<P: Presenter> {
     private let reaper: DescriptorReaper
     private let syncDevice: SyncDevice?
     private let handover: HandoverHub
+    private let tracer: Tracer?
     private let makePresenter: (_ plan: VMPlan, _ syncDevice: SyncDevice?) throws -> P
 
     /// Makes a presenter, a session and a listening socket for each VM.
@@ -31,6 +32,9 @@ final class Bridge<P: Presenter> {
         reaper = try DescriptorReaper()
         syncDevice = SyncDevice.find()
         handover = HandoverHub(loop: loop, logger: logger, probe: probe, reaper: reaper)
+        tracer = try configuration.trace.map {
+            try Tracer(path: $0.path, limit: $0.limit, logger: logger)
+        }
         let plan = BridgePlan(configuration)
         if let problem = plan.problems.first { throw SpecificationError(problem.why) }
         for plan in plan.vms { vms.append(try make(plan)) }
@@ -44,7 +48,8 @@ final class Bridge<P: Presenter> {
         let session = VMSession(
             name: name, limits: plan.limits, router: plan.router,
             presenter: try makePresenter(plan, syncDevice), loop: loop, probe: probe,
-            syncDevice: syncDevice, logger: logger)
+            syncDevice: syncDevice,
+            tap: SessionTap(name, configuration.recording, tracer, loop, logger), logger: logger)
         session.handover = handover
         do {
             if let program = configuration.graphicsProgram {
@@ -161,6 +166,7 @@ final class Bridge<P: Presenter> {
         status.label = vm.plan.settings.label
         status.colour = vm.plan.settings.colour
         status.limits = session.limits
+        status.recording = session.tap?.recording
         return status
     }
 
@@ -168,5 +174,6 @@ final class Bridge<P: Presenter> {
         for vm in vms { vm.source.shutDown() }
         vms.removeAll()
         handover.shutDown()
+        tracer?.shutDown()
     }
 }

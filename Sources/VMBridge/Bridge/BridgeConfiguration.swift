@@ -105,6 +105,10 @@ public struct BridgeConfiguration: Sendable {
     /// The `vm-bridge` program's file, started as `graphics-worker` when a producer asks for memory or a
     /// buffer must be blitted; nil: neither is done.
     public var graphicsProgram: String?
+    /// Where to record each VM's connections, and how much of them; nil: nowhere.
+    public var recording: RecordingSettings?
+    /// File for a trace of all frames, and the most bytes that it may have; nil: none is made.
+    public var trace: TraceSettings?
     /// Blits every dma-buf by a worker of these options, whatever else could show it: for tests of just that.
     package var blitsAlways: GraphicsWorkerOptions?
 
@@ -171,6 +175,8 @@ public struct VMStatus: Sendable {
     public var colour: RGB?
     /// What it may take at the moment.
     public var limits = VMLimits()
+    /// How its recording fares; nil without one.
+    public var recording: RecordingStatus?
     /// The graphics worker that makes buffers for its producer; nil without one.
     package var allocator: GraphicsWorkerStatus?
     /// The one that draws what can be neither imported nor copied; nil when it was never needed.

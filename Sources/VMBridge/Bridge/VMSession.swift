@@ -24,6 +24,8 @@ package final class VMSession<P: Presenter> {
     package var handover: HandoverHub?
     /// The consumers that surfaces were handed to so far.
     var destinations: [Destination] = []
+    /// Listens along the way: a recording, a trace. Nil without either.
+    let tap: SessionTap?
     var ledger = BufferLedger()
     var surfaces = SlotTable<SurfaceSession>()
     var identifiers: [SurfaceKey: SurfaceID] = [:]
@@ -63,8 +65,10 @@ package final class VMSession<P: Presenter> {
     /// - Parameter router: where its surfaces go; nil for that of a host without a configuration.
     package init(
         name: String, limits: VMLimits, router: Router? = nil, presenter: P, loop: EventLoop,
-        probe: DescriptorProbe, syncDevice: SyncDevice? = nil, logger: Logger
+        probe: DescriptorProbe, syncDevice: SyncDevice? = nil, tap: SessionTap? = nil,
+        logger: Logger
     ) {
+        self.tap = tap
         self.name = name
         self.syncDevice = syncDevice
         self.limits = limits
@@ -195,12 +199,14 @@ package final class VMSession<P: Presenter> {
         let id = try ledger.create(key, size: layout.size, bytes: bytes, limits: limits)
         presenter.addBuffer(
             id, BufferMemory(layout: layout, bytes: bytes, from: &bundle, range))
+        tap?.holdings(buffers: ledger.bufferCount, bytes: ledger.bytes)
     }
 
     func forget(_ id: BufferID) {
         unimportable[id] = nil
         presenter.forgetBuffer(id)
         for destination in destinations { destination.presenter.forgetBuffer(id) }
+        tap?.forgot(id, buffers: ledger.bufferCount, bytes: ledger.bytes)
     }
 
     // MARK: Surfaces
@@ -256,6 +262,7 @@ package final class VMSession<P: Presenter> {
         retired.append(status(of: surface))
         if retired.count > 64 { retired.removeFirst() }
         surfaces.remove(surface.id.slot)
+        tap?.surfaceGone(surface.key)
     }
 
     // MARK: Frames
@@ -283,6 +290,7 @@ package final class VMSession<P: Presenter> {
                 frame, use: use, buffer: buffer, size: size,
                 receivedAt: received == 0 ? now : received, validatedAt: now, waits: waits)
             accepted.isFencePassed = fence == .passed
+            tap?.accepted(surface.key, accepted)
             perform(surface.machine.accept(accepted), surface)
             if surface.machine.hasReadyFrame { armHiddenTimer() }
         } catch {
@@ -341,6 +349,7 @@ package final class VMSession<P: Presenter> {
 
     func count(_ refusal: Refusal, about what: String, object: UInt64) {
         refusals[refusal.reason, default: 0] += 1
+        tap?.refused(what, object: object, refusal.reason)
         warn("refused \(what) \(object), \(refusal.reason.word): \(refusal.sentence)")
     }
 

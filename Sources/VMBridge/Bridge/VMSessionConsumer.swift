@@ -26,8 +26,7 @@ extension VMSession {
         switch event {
         case .open(let use, let wait):
             guard let surface = surface(of: use) else { return }
-            perform(surface.machine.unblock(use, wait, at: loop.now()), surface)
-            if surface.machine.hasReadyFrame { armHiddenTimer() }
+            unblock(use, wait, surface)
         case .failed(let use, let code):
             let why = code == 0 ? "by the guest's word" : "with error \(code)"
             fail(use, Refusal(.fenceFailed, "The acquire fence ended in failure, \(why)."), .fence)
@@ -40,6 +39,14 @@ extension VMSession {
                 .fenceTime)
         case .released(let use): finish(use, outcome(of: use), surface(of: use))
         }
+    }
+
+    /// What a frame waited for has come.
+    private func unblock(_ use: UseID, _ wait: FrameWaits, _ surface: SurfaceSession) {
+        let now = loop.now()
+        tap?.unblocked(surface.key, ledger[use]?.sequence, wait, at: now)
+        perform(surface.machine.unblock(use, wait, at: now), surface)
+        if surface.machine.hasReadyFrame { armHiddenTimer() }
     }
 
     func surface(of use: UseID) -> SurfaceSession? {
@@ -97,12 +104,12 @@ extension VMSession {
         case .presented(let id, let sequence, let time, let refresh, let flags):
             with(id) { presented($0, sequence, time, refresh, flags) }
         case .discarded(let id, let sequence):
-            with(id) { feedback.append(.discarded($0.key, sequence)) }
-        case .imported(let use):
-            if let surface = surface(of: use) {
-                perform(surface.machine.unblock(use, .importing, at: loop.now()), surface)
-                if surface.machine.hasReadyFrame { armHiddenTimer() }
+            with(id) {
+                tap?.presented($0.key, sequence, isSeen: false)
+                feedback.append(.discarded($0.key, sequence))
             }
+        case .imported(let use):
+            if let surface = surface(of: use) { unblock(use, .importing, surface) }
         case .importFailed(let use, let refusal): fail(use, refusal)
         case .commitFailed(let use, let refusal): fail(use, refusal, .commit)
         case .bufferRefused(let id, let refusal): refuse(id, refusal)
@@ -139,6 +146,7 @@ extension VMSession {
         _ flags: UInt32
     ) {
         let received = surface.presented(sequence, at: time)
+        tap?.presented(surface.key, sequence, isSeen: true)
         guard !surface.isDetached else { return }
         // A compositor that tells a time before the frame was ours does not know it.
         let isKnown = received == 0 || time >= received
@@ -312,11 +320,14 @@ extension VMSession {
             surface.counters.importPath = presenter.importPath(of: frame.buffer)
             surface.counters.releasePath = presenter.releasePath(of: frame.buffer)
         }
+        tap?.committed(
+            surface.key, frame, presenter.memory(of: frame.buffer), at: surface.committedAt)
         armHiddenTimer()
     }
 
     func finish(_ use: UseID, _ outcome: UseOutcome, _ surface: SurfaceSession?) {
         guard let ended = ledger.end(use, outcome) else { return }
+        tap?.ended(ended.surface, ended.sequence, outcome)
         // The watch over a fence that was passed on, and what it had said.
         if gate.count > 0 { gate.cancel(use) }
         if !badFences.isEmpty { badFences.remove(use) }

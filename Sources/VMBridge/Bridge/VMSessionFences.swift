@@ -123,6 +123,7 @@ extension VMSession {
         surface?.machine.released(use)
         gate.cancel(use)
         if producerTakesFences, fence.isValid, let ended = ledger.end(use, outcome(of: use)) {
+            tap?.ended(ended.surface, ended.sequence, ended.outcome)
             if ended.outcome != .shown { surface?.counters.count(ended.outcome) }
             feedbackDescriptors.append(fence)
             feedback.append(

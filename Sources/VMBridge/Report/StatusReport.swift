@@ -56,6 +56,7 @@ package enum StatusReport {
         object.add("refusals", refusals)
         if let allocator = vm.allocator { object.add("allocator", self.object(allocator)) }
         if let blitter = vm.blitter { object.add("blitter", self.object(blitter)) }
+        if let recording = vm.recording { object.add("recording", self.object(recording)) }
         object.add("surfaces", vm.surfaces.map(self.object))
         return object
     }
@@ -90,6 +91,19 @@ package enum StatusReport {
             refusals.add(reason.word, count)
         }
         object.add("refusals", refusals)
+        return object
+    }
+
+    /// The file that its connection is recorded to.
+    private static func object(_ recording: RecordingStatus) -> JSONObject {
+        var object = JSONObject()
+        if let file = recording.file { object.add("file", file) }
+        object.add("bytes", recording.bytes)
+        object.add("chunks", recording.chunks)
+        object.add("dropped_datagrams", recording.droppedDatagrams)
+        object.add("dropped_pixels", recording.droppedPixels)
+        object.add("unreadable", recording.unreadable)
+        if let ended = recording.ended { object.add("ended", ended) }
         return object
     }
 

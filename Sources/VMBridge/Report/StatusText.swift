@@ -30,6 +30,16 @@ package enum StatusText {
             line += ", no security context: \(TerminalText.escaped(why))"
         case nil: break
         }
+        if let recording = vm["recording"] {
+            let ended = recording["ended"]?.text
+            line += ended.map { ", recorded (\(TerminalText.escaped($0)))" } ?? ", recording"
+            line += ", \(Figures.mebibytes(recording["bytes"]?.count ?? 0)) MiB"
+            let datagrams = recording["dropped_datagrams"]?.count ?? 0
+            let pixels = recording["dropped_pixels"]?.count ?? 0
+            if datagrams > 0 || pixels > 0 {
+                line += ", \(datagrams) datagrams and the pixels of \(pixels) frames missing"
+            }
+        }
         let refusals = vm["refusals"]?.members ?? []
         if !refusals.isEmpty {
             let parts = refusals.map { "\(TerminalText.escaped($0.name)) \($0.value.count ?? 0)" }

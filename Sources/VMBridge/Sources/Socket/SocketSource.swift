@@ -37,6 +37,7 @@ package final class SocketSource<P: Presenter> {
     package var consumers: ConsumerEndpoint?
     private var room: GreetingRoom?
     private let reaper: DescriptorReaper
+    private let tap: SessionTap?
 
     /// Output that has gathered above this many bytes stops the reading: who does not listen is not
     /// listened to.
@@ -59,6 +60,7 @@ package final class SocketSource<P: Presenter> {
         bundle = DescriptorBundle(reaper: reaper)
         self.reaper = reaper
         loop = session.loop
+        tap = session.tap
         logger = session.logger
         listener = try SeqPacketListener(path: path)
         input = Array(repeating: 0, count: SourceProtocol.maximumDatagram)
@@ -139,6 +141,7 @@ package final class SocketSource<P: Presenter> {
         forgetOutput()
         bucketRate = rate
         bucket = TokenBucket(rate: bucketRate, now: loop.now())
+        tap?.connected(generation: generation)
         logger.info("\(session.name): producer connected (generation \(generation))")
     }
 
@@ -174,6 +177,7 @@ package final class SocketSource<P: Presenter> {
         bundle.reset()
         forgetOutput()
         session.producerLeft()
+        tap?.disconnected()
         logger.info("\(session.name): producer gone: \(why)")
     }
 
@@ -218,10 +222,13 @@ package final class SocketSource<P: Presenter> {
             case .wouldBlock: return
             case .closed: return disconnect("it closed the connection")
             case .truncatedData:
+                tap?.receivedBroken(.tooLong)
                 end(Refusal(.truncated, "A datagram has at most 65536 bytes."))
             case .tooManyDescriptors:
+                tap?.receivedBroken(.tooManyDescriptors)
                 end(Refusal(.truncated, "A datagram carries at most 16 descriptors."))
             case .truncatedDescriptors:
+                tap?.receivedBroken(.lostDescriptors)
                 end(Refusal(.truncated, "The datagram's descriptors did not all arrive."))
             case .failed(let code):
                 return disconnect("receiving failed: \(KernelError.text(of: code))")
@@ -231,6 +238,7 @@ package final class SocketSource<P: Presenter> {
     }
 
     private func take(datagram count: Int, at time: UInt64) {
+        tap?.received(input, count: count, bundle, at: time)
         var walker = RecordWalker()
         var records = 0
         // The span is borrowed for each call anew, since handling a record may close the connection.
@@ -372,6 +380,7 @@ package final class SocketSource<P: Presenter> {
             let (count, descriptors) = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
             switch send(count, descriptors) {
             case .sent:
+                tap?.sent(output.bytes, count: count, descriptors: descriptors)
                 output.removeFirst(count, descriptors: descriptors)
                 if descriptors > 0 { outputDescriptors.removeFirst(descriptors) }
                 hasOutput = !output.isEmpty
@@ -400,5 +409,6 @@ package final class SocketSource<P: Presenter> {
         if let bucketTimer { loop.remove(bucketTimer) }
         if let listenTimer { loop.remove(listenTimer) }
         session.shutDown()
+        tap?.shutDown()
     }
 }
