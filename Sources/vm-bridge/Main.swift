@@ -11,7 +11,8 @@ struct VMBridgeCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            RunCommand.self, DemoCommand.self, ProduceCommand.self, DoctorCommand.self,
+            RunCommand.self, DemoCommand.self, ProduceCommand.self, ReplayCommand.self,
+            DoctorCommand.self,
             CheckConfigCommand.self,
             GraphicsWorkerCommand.self,
             TopCommand.self, MetricsCommand.self,

@@ -53,6 +53,9 @@ final class ProducerConnection {
         self.socket = consume socket
     }
 
+    /// Whether datagrams wait for the socket.
+    var isBacklogged: Bool { isBlocked || !queue.isEmpty }
+
     /// Whether the connection stands.
     var isOpen: Bool { socket != nil }
 
