@@ -321,6 +321,39 @@ int vmb_socket_is_stream(int descriptor, int *listening) {
     return socket_is(descriptor, SOCK_STREAM, listening);
 }
 
+int vmb_datagram_socket(void) {
+    RESULT(socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+
+int64_t vmb_datagram_send(
+    int descriptor, const void *name, size_t name_length, const void *bytes, size_t length) {
+    struct sockaddr_un at;
+    if (name_length == 0) return -EINVAL;
+    if (name_length > VMB_SOCKET_PATH_LIMIT) return -ENAMETOOLONG;
+    memset(&at, 0, sizeof at);
+    at.sun_family = AF_UNIX;
+    memcpy(at.sun_path, name, name_length);
+    // An abstract name is exactly its bytes; a path has its terminator.
+    socklen_t size = offsetof(struct sockaddr_un, sun_path) + name_length + (at.sun_path[0] != 0);
+    RESULT((int64_t)sendto(
+        descriptor, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&at, size));
+}
+
+int64_t vmb_socket_name(int descriptor, void *bytes, size_t capacity) {
+    struct sockaddr_un at;
+    socklen_t size = sizeof at;
+    memset(&at, 0, sizeof at);
+    if (getsockname(descriptor, (struct sockaddr *)&at, &size) < 0) return -errno;
+    if (at.sun_family != AF_UNIX) return -EAFNOSUPPORT;
+    if (size <= offsetof(struct sockaddr_un, sun_path)) return 0;
+    size_t length = size - offsetof(struct sockaddr_un, sun_path);
+    if (length > sizeof at.sun_path) length = sizeof at.sun_path;
+    if (at.sun_path[0] != 0) length = strnlen(at.sun_path, length);
+    if (length > capacity) return -ENAMETOOLONG;
+    memcpy(bytes, at.sun_path, length);
+    return (int64_t)length;
+}
+
 int vmb_socket_peer(int descriptor, int32_t *pid, uint32_t *uid, uint32_t *gid) {
     struct ucred peer;
     socklen_t length = sizeof peer;

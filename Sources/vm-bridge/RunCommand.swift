@@ -151,14 +151,21 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
+        // First of all: the numbers of passed descriptors are fixed, and the variables are for us alone.
+        let environment = ServiceEnvironment.take()
+        let passed = ListenDescriptors(environment)
         let ring = EventRing()
         let logger = Logger(label: "vm-bridge") { [verbose] _ in
-            RingLog(StandardErrorLog(level: verbose ? .debug : .info), ring: ring)
+            RingLog(DaemonLog.handler(level: verbose ? .debug : .info), ring: ring)
         }
         let keeper = ConfigurationKeeper(
             noConfig ? .none : config.map { .named($0) } ?? .usual, logger: logger)
         guard keeper.load() else { throw ExitCode(78) }
-        try checkNames(keeper.configuration)
+        // A service stays for VMs that the configuration gets later, and so does one that a command has started.
+        let isService = environment.notifySocket != nil || !passed.names.isEmpty
+        try checkNames(
+            keeper.configuration, passed: passed.sources(besides: []).map(\.vm),
+            mayBeNone: isService && !noConfig)
         if !headless, display == nil, getenv("WAYLAND_DISPLAY") == nil,
             getenv("WAYLAND_SOCKET") == nil
         {
@@ -167,14 +174,15 @@ struct RunCommand: ParsableCommand {
             )
             throw ExitCode(69)
         }
-        let endpoint = try control.reserve(logger)
+        let endpoint = try control.reserve(passed, logger)
         let service: BridgeService
         let server: ControlServer?
         do {
             raiseDescriptorLimit(logger)
             var configuration = try bridgeConfiguration()
+            configuration.sources += passed.sources(besides: Set(configuration.sources.map(\.vm)))
             configuration.rules = keeper.configuration
-            service = try BridgeService(configuration, logger: logger)
+            service = try BridgeService(configuration, passed: passed, logger: logger)
             server = try control.serve(endpoint, service, ring: ring, logger: logger)
         } catch {
             logger.error("cannot start: \(error)")
@@ -182,7 +190,6 @@ struct RunCommand: ParsableCommand {
         }
         service.onReport = { write(service, logger) }
         keeper.onApply = { service.apply($0) }
-        service.onReload = { keeper.reload() }
         do {
             try keeper.watch(service.loop)
         } catch {
@@ -194,6 +201,18 @@ struct RunCommand: ParsableCommand {
             let timer = service.loop.makeTimer { _ in service.stop() }
             service.loop.arm(timer, after: UInt64(max(seconds, 0) * 1e9))
         }
+        passed.closeRest(logger)
+        let reporter = ServiceNotifier(environment, logger: logger).map {
+            ServiceReporter($0, loop: service.loop) { service.status }
+        }
+        service.onReload = {
+            if let reporter {
+                reporter.whileReloading { keeper.reload() }
+            } else {
+                keeper.reload()
+            }
+        }
+        service.onEnding = { reporter?.ending() }
         do {
             try service.run()
         } catch {
@@ -203,14 +222,20 @@ struct RunCommand: ParsableCommand {
         }
         server?.shutDown()
         write(service, logger)
+        // A service manager has been told as it went, and a table is no log.
+        guard reporter == nil else { return }
         for line in StatusReport.lines(service.status) { print(line) }
     }
 
     /// Whether there is anything to serve, and `--fences` names what is there.
-    private func checkNames(_ configuration: Configuration) throws {
+    private func checkNames(
+        _ configuration: Configuration, passed: [String], mayBeNone: Bool
+    ) throws {
         let served = configuration.vms.filter { $0.source != nil }.map(\.name)
-        let names = source.compactMap { $0.split(separator: "=").first.map(String.init) } + served
-        guard !names.isEmpty else {
+        let names =
+            source.compactMap { $0.split(separator: "=").first.map(String.init) } + served
+            + passed
+        guard mayBeNone || !names.isEmpty else {
             let place = config ?? (noConfig ? nil : ConfigurationFiles.places().first)
             StandardError.write(
                 """

@@ -162,6 +162,15 @@ int64_t vmb_socket_receive(int descriptor, void *bytes, size_t capacity, struct 
 /// Never raises SIGPIPE, never waits. The descriptors stay the caller's.
 int64_t vmb_socket_send(
     int descriptor, const void *bytes, size_t length, const int32_t *descriptors, uint32_t count);
+/// AF_UNIX, SOCK_DGRAM, unconnected, non-blocking, close-on-exec.
+int vmb_datagram_socket(void);
+/// To the socket of that name: a path, or an abstract name if the first of its bytes is 0. Length, or a negated errno. Never raises
+/// SIGPIPE, never waits.
+int64_t vmb_datagram_send(
+    int descriptor, const void *name, size_t name_length, const void *bytes, size_t length);
+/// The name that an AF_UNIX socket is bound to, without a path's terminator; 0 for none, or a negated errno (EAFNOSUPPORT: of
+/// another family). An abstract name begins with 0. At most 108 bytes.
+int64_t vmb_socket_name(int descriptor, void *bytes, size_t capacity);
 
 // MARK: process
 

@@ -17,14 +17,19 @@ final class Bridge<P: Presenter> {
     private let syncDevice: SyncDevice?
     private let handover: HandoverHub
     private let tracer: Tracer?
+    private let passed: ListenDescriptors
     private let makePresenter: (_ plan: VMPlan, _ syncDevice: SyncDevice?) throws -> P
 
     /// Makes a presenter, a session and a listening socket for each VM.
+    ///
+    /// - Parameter passed: sockets that listen already; a VM's own is taken, by name, instead of one at its path.
     init(
-        _ configuration: BridgeConfiguration, loop: EventLoop, logger: Logger,
+        _ configuration: BridgeConfiguration, passed: ListenDescriptors = ListenDescriptors(),
+        loop: EventLoop, logger: Logger,
         makePresenter: @escaping (_ plan: VMPlan, _ syncDevice: SyncDevice?) throws -> P
     ) throws {
         self.configuration = configuration
+        self.passed = passed
         self.loop = loop
         self.logger = logger
         self.makePresenter = makePresenter
@@ -44,11 +49,10 @@ final class Bridge<P: Presenter> {
 
     private func make(_ plan: VMPlan) throws -> VM {
         let name = plan.source.vm
-        try RuntimeDirectory.makeIfHolding(plan.source.socketPath)
+        let presenter = try makePresenter(plan, syncDevice)
         let session = VMSession(
-            name: name, limits: plan.limits, router: plan.router,
-            presenter: try makePresenter(plan, syncDevice), loop: loop, probe: probe,
-            syncDevice: syncDevice,
+            name: name, limits: plan.limits, router: plan.router, presenter: presenter, loop: loop,
+            probe: probe, syncDevice: syncDevice,
             tap: SessionTap(name, configuration.recording, tracer, loop, logger), logger: logger)
         session.handover = handover
         do {
@@ -56,10 +60,19 @@ final class Bridge<P: Presenter> {
                 session.graphics = try GraphicsWorker(
                     loop: loop, options: GraphicsWorkerOptions(program: program))
             }
-            let source = try SocketSource(
-                path: plan.source.socketPath, session: session, reaper: reaper)
+            let source: SocketSource<P>
+            if let descriptor = passed.take(named: name) {
+                source = try SocketSource(
+                    listener: try SeqPacketListener(adopting: descriptor), session: session,
+                    reaper: reaper)
+                session.logger.info("\(name): listening on the socket that was passed by that name")
+            } else {
+                try RuntimeDirectory.makeIfHolding(plan.source.socketPath)
+                source = try SocketSource(
+                    path: plan.source.socketPath, session: session, reaper: reaper)
+                session.logger.info("\(name): listening on \(plan.source.socketPath)")
+            }
             source.consumers = handover.endpoint(ofVM: name, limits: plan.limits)
-            logger.info("\(name): listening on \(plan.source.socketPath)")
             return VM(plan: plan, source: source)
         } catch {
             // It has timers and perhaps a connection, which nobody else would end.
@@ -121,7 +134,7 @@ final class Bridge<P: Presenter> {
     }
 
     private func close(_ vm: VM, _ why: String) {
-        logger.info("\(vm.plan.source.vm): closed, since it \(why)")
+        vm.source.session.logger.info("\(vm.plan.source.vm): closed, since it \(why)")
         vm.source.shutDown()
         handover.forget(vm: vm.plan.source.vm)
     }

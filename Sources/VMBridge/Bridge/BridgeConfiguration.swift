@@ -16,6 +16,11 @@ public struct SourceSpecification: Sendable, Equatable {
         self.socketPath = socketPath
     }
 
+    /// Whether a text can be a VM's name.
+    static func isName(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.count <= 64 && CleanText.identifier(text) == text
+    }
+
     /// Reads "VM=socket:PATH". Without a path, as "VM=socket", it is VM.sock in `RuntimeDirectory`, and a
     /// relative one lies there too when it was read from a configuration file.
     ///
@@ -25,7 +30,7 @@ public struct SourceSpecification: Sendable, Equatable {
             throw SpecificationError("“\(text)” names no VM: write VM=socket or VM=socket:PATH")
         }
         let vm = String(text[..<equals])
-        guard vm.utf8.count <= 64, CleanText.identifier(vm) == vm else {
+        guard Self.isName(vm) else {
             throw SpecificationError(
                 "“\(vm)” is no VM name: use up to 64 letters, digits, dots, dashes, underscores")
         }

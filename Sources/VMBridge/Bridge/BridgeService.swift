@@ -14,6 +14,8 @@ public final class BridgeService {
     /// Called on SIGHUP, to read the configuration anew and `apply` it. While nobody reads one SIGHUP ends
     /// the bridge, as other programs.
     public var onReload: (() -> Void)?
+    /// Called when the end has begun, before anything is closed.
+    public var onEnding: (() -> Void)?
     private let signals = SignalRelay()
     let running: RunningBridge
     private let hook: HookID
@@ -23,8 +25,15 @@ public final class BridgeService {
 
     /// Makes sockets and presenters; nothing is served before `run()`.
     ///
-    /// - Throws: `KernelError` when a socket or the capture directory cannot be made.
-    public init(_ configuration: BridgeConfiguration, logger: Logger) throws {
+    /// - Parameters:
+    ///   - configuration: what to make.
+    ///   - passed: sockets that a service manager has opened; those named like a VM are taken.
+    ///   - logger: for everything.
+    /// - Throws: `KernelError` when a socket or the capture directory cannot be made, or a passed socket is of the wrong kind.
+    public init(
+        _ configuration: BridgeConfiguration, passed: ListenDescriptors = ListenDescriptors(),
+        logger: Logger
+    ) throws {
         let loop = try EventLoop()
         self.loop = loop
         // Before any thread starts: a signal goes to whichever thread does not block it.
@@ -37,17 +46,19 @@ public final class BridgeService {
             let capture = try options.captureDirectory.map(HeadlessCapture.init(directory:))
             self.capture = capture
             running = .headless(
-                try Bridge(configuration, loop: loop, logger: logger) { plan, _ in
+                try Bridge(configuration, passed: passed, loop: loop, logger: logger) { plan, _ in
                     HeadlessPresenter(
                         vmName: plan.source.vm, options: options, capture: capture, loop: loop,
-                        logger: logger, graphics: graphics)
+                        logger: logger.of(vm: plan.source.vm), graphics: graphics)
                 })
         case .wayland(let display):
             capture = nil
             running = .wayland(
-                try Bridge(configuration, loop: loop, logger: logger) { plan, syncDevice in
+                try Bridge(configuration, passed: passed, loop: loop, logger: logger) {
+                    plan, syncDevice in
                     try WaylandPresenter(
-                        display: display, vmName: plan.source.vm, loop: loop, logger: logger,
+                        display: display, vmName: plan.source.vm, loop: loop,
+                        logger: logger.of(vm: plan.source.vm),
                         fenceLimit: plan.limits.fenceLimit, policy: plan.fences,
                         syncDevice: syncDevice,
                         graphics: configuration.blitsAlways ?? graphics,
@@ -109,6 +120,7 @@ public final class BridgeService {
 
     private func shutDown() {
         guard finalStatus == nil else { return }
+        onEnding?()
         finalConsumers = consumers
         finalStatus = status
         loop.remove(hook)

@@ -49,7 +49,8 @@ package final class VMSession<P: Presenter> {
     var isHiddenTimerArmed = false
     var isPatienceOver = false
     private var retired: [SurfaceStatus] = []
-    private var logBucket = TokenBucket(rate: 5, now: 0)
+    private var refusalLog = GuestLog()
+    private var connectionLog = GuestLog()
     /// Refusals so far, by reason.
     package private(set) var refusals: [RefusalReason: UInt64] = [:]
 
@@ -75,7 +76,7 @@ package final class VMSession<P: Presenter> {
         self.presenter = presenter
         self.loop = loop
         self.probe = probe
-        self.logger = logger
+        self.logger = logger.of(vm: name)
         gate = FenceGate(loop: loop)
         let router = router ?? Router(vmName: name)
         self.router = router
@@ -139,7 +140,9 @@ package final class VMSession<P: Presenter> {
         _ refusal: Refusal, _ header: RecordFrame,
         frame: (buffer: BufferKey, sequence: FrameSequence)?
     ) {
-        count(refusal, about: RecordType.name(header.type), object: header.object)
+        count(
+            refusal, about: RecordType.name(header.type), object: header.object,
+            surface: Self.surface(of: header))
         feedback.append(
             .refused(
                 RefusedRecord(
@@ -156,6 +159,7 @@ package final class VMSession<P: Presenter> {
 
     /// The producer is gone: everything it had is let go of.
     package func producerLeft() {
+        tellLeftOut(&refusalLog)
         for slot in surfaces.slots {
             if let surface = surfaces[slot] { destroy(surface) }
         }
@@ -347,18 +351,43 @@ package final class VMSession<P: Presenter> {
 
     // MARK: Reports
 
-    func count(_ refusal: Refusal, about what: String, object: UInt64) {
-        refusals[refusal.reason, default: 0] += 1
-        tap?.refused(what, object: object, refusal.reason)
-        warn("refused \(what) \(object), \(refusal.reason.word): \(refusal.sentence)")
+    /// The surface that a record is about, if it is about one.
+    private static func surface(of header: RecordFrame) -> SurfaceKey? {
+        switch header.type {
+        case RecordType.surfaceCreate, RecordType.surfaceUpdate, RecordType.surfaceDestroy,
+            RecordType.frame, RecordType.fenceSignal:
+            SurfaceKey(header.object)
+        default: nil
+        }
     }
 
-    /// Logs what a guest has brought about: it chooses how often that is, not how long our log grows.
-    func warn(_ text: @autoclosure () -> String) {
-        let now = loop.now()
-        guard logBucket.isOpen(now: now) else { return }
-        logBucket.take(1, now: now)
-        logger.warning("\(name): \(text())")
+    func count(
+        _ refusal: Refusal, about what: String, object: UInt64, surface: SurfaceKey? = nil
+    ) {
+        refusals[refusal.reason, default: 0] += 1
+        tap?.refused(what, object: object, refusal.reason)
+        warn(
+            "refused \(what) \(object), \(refusal.reason.word): \(refusal.sentence)",
+            surface: surface)
+    }
+
+    /// Logs what a guest has brought about, at a limited rate.
+    func warn(_ text: @autoclosure () -> String, surface: SurfaceKey? = nil) {
+        guard refusalLog.admits(now: loop.now()) else { return }
+        tellLeftOut(&refusalLog)
+        logger.warning(
+            "\(name): \(text())", metadata: surface.map { [LogText.surfaceKey: "\($0)"] })
+    }
+
+    /// The same for what a producer brings about by connecting and leaving, which a flood of refusals must not hide.
+    package func tell(_ level: Logger.Level, _ text: @autoclosure () -> String) {
+        guard connectionLog.admits(now: loop.now()) else { return }
+        tellLeftOut(&connectionLog)
+        logger.log(level: level, "\(name): \(text())")
+    }
+
+    private func tellLeftOut(_ log: inout GuestLog) {
+        if let leftOut = log.takeLeftOut() { logger.warning("\(name): \(leftOut)") }
     }
 
     private func status(of surface: SurfaceSession) -> SurfaceStatus {
@@ -400,6 +429,7 @@ package final class VMSession<P: Presenter> {
     /// Ends the session and gives its timers back.
     package func shutDown() {
         producerLeft()
+        tellLeftOut(&connectionLog)
         gate.shutDown()
         graphics?.shutDown()
         presenter.shutDown()

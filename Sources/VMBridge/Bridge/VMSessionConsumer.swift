@@ -67,7 +67,9 @@ extension VMSession {
 
     func fail(_ use: UseID, _ refusal: Refusal, _ what: Failure = .image) {
         guard let known = ledger[use], let surface = surfaces[known.surface.slot] else { return }
-        count(refusal, about: "frame \(known.sequence) of surface", object: surface.key.value)
+        count(
+            refusal, about: "frame \(known.sequence) of surface", object: surface.key.value,
+            surface: surface.key)
         feedback.append(
             .refused(
                 RefusedRecord(
@@ -88,8 +90,8 @@ extension VMSession {
         badFences.insert(use)
         guard isRebuilt else { return }
         warn(
-            "surface \(surface.key): made a new window, since the compositor holds frame \(known.sequence) whose fence does not signal"
-        )
+            "surface \(surface.key): made a new window, since the compositor holds frame \(known.sequence) whose fence does not signal",
+            surface: surface.key)
     }
 
     func handle(_ event: PresenterEvent) {

@@ -5,7 +5,7 @@ import Logging
 public struct StandardErrorLog: LogHandler {
     /// Least level that is written.
     public var logLevel: Logger.Level
-    /// Kept for the interface; not written.
+    /// Kept for the interface; not written, since lines say in words what they are about.
     public var metadata: Logger.Metadata = [:]
     private let program: String
 
@@ -30,14 +30,7 @@ public struct StandardErrorLog: LogHandler {
     public func log(event: LogEvent) {
         var line = "\(program): "
         if event.level >= .warning || event.level <= .debug { line += "\(event.level): " }
-        for scalar in event.message.description.unicodeScalars {
-            if scalar.value < 0x20 || scalar.value == 0x7f {
-                line += "\\x" + String(scalar.value, radix: 16)
-            } else {
-                line.unicodeScalars.append(scalar)
-            }
-        }
-        line += "\n"
-        StandardError.write(line)
+        line += LogText.line(event.message.description)
+        StandardError.write(line + "\n")
     }
 }

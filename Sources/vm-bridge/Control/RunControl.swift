@@ -31,13 +31,20 @@ struct RunControlOptions: ParsableArguments {
         return nil
     }
 
-    /// Takes the socket, before anything else is made: two daemons part here.
+    /// Takes the socket, before anything else is made: two daemons part here. One that a service manager
+    /// has passed is taken over.
     ///
     /// - Returns: nil when there is to be no socket.
     /// - Throws: the status to end with; what is wrong has been logged.
-    func reserve(_ logger: Logger) throws -> ControlEndpoint? {
-        guard let path = place(logger) else { return nil }
+    func reserve(_ passed: ListenDescriptors, _ logger: Logger) throws -> ControlEndpoint? {
         do throws(ControlEndpointError) {
+            // What is asked for in words counts for more than a socket unit.
+            if !none, path == nil,
+                let descriptor = passed.take(named: ListenDescriptors.controlName)
+            {
+                return try ControlEndpoint(adopting: descriptor)
+            }
+            guard let path = place(logger) else { return nil }
             return try ControlEndpoint(path: path)
         } catch {
             logger.error("cannot start: \(error)")

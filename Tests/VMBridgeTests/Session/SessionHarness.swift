@@ -16,13 +16,13 @@ final class SessionHarness {
 
     init(
         limits: VMLimits = VMLimits(), refresh: Double = 1000, vm: String = "vm",
-        loop: EventLoop? = nil, capture: HeadlessCapture? = nil
+        loop: EventLoop? = nil, capture: HeadlessCapture? = nil, logger kept: Logger? = nil
     ) throws {
         let loop = try loop ?? EventLoop()
         self.loop = loop
         directory = try TemporaryDirectory.make(prefix: "vm-bridge-test-")
-        var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        logger.logLevel = .critical
+        var logger = kept ?? Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        if kept == nil { logger.logLevel = .critical }
         var options = HeadlessOptions()
         options.refreshRate = refresh
         session = VMSession(

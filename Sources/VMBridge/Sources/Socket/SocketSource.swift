@@ -53,8 +53,15 @@ package final class SocketSource<P: Presenter> {
     ///   - path: of the socket; made with mode 0600.
     ///   - session: the VM's.
     ///   - reaper: closes what the producer sends and nobody wants.
-    package init(
+    package convenience init(
         path: String, session: VMSession<P>, reaper: DescriptorReaper
+    ) throws(KernelError) {
+        try self.init(listener: try SeqPacketListener(path: path), session: session, reaper: reaper)
+    }
+
+    /// The same with a socket that listens already.
+    package init(
+        listener: consuming SeqPacketListener, session: VMSession<P>, reaper: DescriptorReaper
     ) throws(KernelError) {
         self.session = session
         bundle = DescriptorBundle(reaper: reaper)
@@ -62,11 +69,13 @@ package final class SocketSource<P: Presenter> {
         loop = session.loop
         tap = session.tap
         logger = session.logger
-        listener = try SeqPacketListener(path: path)
+        self.listener = listener
         input = Array(repeating: 0, count: SourceProtocol.maximumDatagram)
         bucketRate = session.limits.baseRate
         bucket = TokenBucket(rate: bucketRate, now: session.loop.now())
-        listening = try loop.register(listener.number, .read) { [unowned self] _ in self.accept() }
+        listening = try loop.register(self.listener.number, .read) { [unowned self] _ in
+            self.accept()
+        }
         bucketTimer = loop.makeTimer { [unowned self] _ in self.bucketRefilled() }
         listenTimer = loop.makeTimer { [unowned self] _ in self.listenAgain() }
     }
@@ -101,7 +110,7 @@ package final class SocketSource<P: Presenter> {
             case .accepted(let socket): take(socket)
             case .wouldBlock: return
             case .turnedAway:
-                logger.warning("\(session.name): out of descriptors, a producer was turned away")
+                session.tell(.warning, "out of descriptors, a producer was turned away")
             case .exhausted(let code): return pauseListening(code)
             case .failed(let code): return pauseListening(code)
             }
@@ -142,7 +151,7 @@ package final class SocketSource<P: Presenter> {
         bucketRate = rate
         bucket = TokenBucket(rate: bucketRate, now: loop.now())
         tap?.connected(generation: generation)
-        logger.info("\(session.name): producer connected (generation \(generation))")
+        session.tell(.info, "producer connected (generation \(generation))")
     }
 
     /// A producer is there: who comes further is a consumer, or told that the place is taken.
@@ -164,7 +173,7 @@ package final class SocketSource<P: Presenter> {
         generation -= 1
         if let bucketTimer { loop.disarm(bucketTimer) }
         forgetOutput()
-        logger.info("\(session.name): that is a consumer")
+        session.tell(.info, "that is a consumer")
         if let moved = socket.take() { consumers?.adopt(moved, greeting) }
     }
 
@@ -178,7 +187,7 @@ package final class SocketSource<P: Presenter> {
         forgetOutput()
         session.producerLeft()
         tap?.disconnected()
-        logger.info("\(session.name): producer gone: \(why)")
+        session.tell(.info, "producer gone: \(why)")
     }
 
     // MARK: Input
@@ -284,7 +293,7 @@ package final class SocketSource<P: Presenter> {
             isGreeted = true
             session.producerTakesFences = takesFences
             say(.welcome(session.welcome(generation: generation)))
-            logger.debug("\(session.name): greeted by \(producer ?? "a producer without a name")")
+            session.tell(.debug, "greeted by \(producer ?? "a producer without a name")")
         } else if case .greetConsumer(let greeting) = record, consumers != nil {
             guard header.end == count else {
                 return end(Refusal(.notGreeted, "A consumer sends nothing behind its greeting."))
@@ -299,8 +308,8 @@ package final class SocketSource<P: Presenter> {
     private func end(_ refusal: Refusal) {
         guard !isEnding else { return }
         isEnding = true
-        logger.warning(
-            "\(session.name): closing the connection, \(refusal.reason.word): \(refusal.sentence)")
+        session.tell(
+            .warning, "closing the connection, \(refusal.reason.word): \(refusal.sentence)")
         say(.refused(RefusedRecord(type: 0, object: 0, refusal: refusal)))
     }
 
