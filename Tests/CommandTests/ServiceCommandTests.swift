@@ -18,31 +18,43 @@ struct ServiceCommandTests {
 
         init(_ listener: borrowing SeqPacketListener, in directory: String, names: String) throws {
             self.directory = directory
-            notes = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | O_NONBLOCK | O_CLOEXEC, 0)
-            var address = sockaddr_un()
-            address.sun_family = sa_family_t(AF_UNIX)
-            withUnsafeMutableBytes(of: &address.sun_path) {
-                $0.copyBytes(from: (directory + "/notify").utf8)
-            }
-            let bound = withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    bind(notes, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                }
-            }
-            try #require(bound == 0)
+            notes = try Self.bound(SOCK_DGRAM, directory + "/notify")
+            let control = try Self.bound(SOCK_STREAM, directory + "/control")
+            defer { close(control) }
+            try #require(listen(control, 8) == 0)
             // Out of the way of the numbers that are given to the child.
             let passed = fcntl(listener.number, F_DUPFD_CLOEXEC, 100)
-            defer { close(passed) }
-            try #require(passed >= 100)
+            let second = fcntl(control, F_DUPFD_CLOEXEC, 100)
+            defer {
+                close(passed)
+                close(second)
+            }
+            try #require(passed >= 100 && second >= 100)
             let script = """
-                export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=\(names)
+                export LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES=\(names)
                 export NOTIFY_SOCKET='\(directory)/notify' WATCHDOG_USEC=400000
                 exec '\(Place.program)' run --headless --no-config 2>'\(directory)/err' >/dev/null
                 """
             process = try ProgramStart.spawn("/bin/sh", ["-c", script]) { files in
                 posix_spawn_file_actions_adddup2(&files, passed, 3)
                 posix_spawn_file_actions_adddup2(&files, passed, 4)
+                posix_spawn_file_actions_adddup2(&files, second, 5)
             }
+        }
+
+        /// A socket at a path.
+        private static func bound(_ type: __socket_type, _ path: String) throws -> Int32 {
+            let number = Glibc.socket(AF_UNIX, Int32(type.rawValue) | O_NONBLOCK | O_CLOEXEC, 0)
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+            let answer = withUnsafePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(number, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
+            }
+            try #require(answer == 0)
+            return number
         }
 
         deinit {
@@ -78,7 +90,7 @@ struct ServiceCommandTests {
         let directory = try Place.temporary()
         defer { try? FileManager.default.removeItem(atPath: directory) }
         let listener = try SeqPacketListener(path: directory + "/work.sock")
-        let manager = try Manager(listener, in: directory, names: "work:no-use")
+        let manager = try Manager(listener, in: directory, names: "work:no-use:control")
         #expect(eventually { manager.hears("READY=1\nSTATUS=1 VM, 0 connected, 0 surfaces") })
         #expect(manager.heard.first?.hasPrefix("READY=1") == true)
         let producer = try Program([
@@ -90,6 +102,9 @@ struct ServiceCommandTests {
                 _ = manager.hears("WATCHDOG=1")
                 return manager.heard.count { $0 == "WATCHDOG=1" } >= 3
             })
+        let status = try Program.run(["status", "--socket", directory + "/control"])
+        #expect(status.status == 0, "\(status.err)")
+        #expect(status.out.contains("work"))
         #expect(producer.end() == 0)
         #expect(manager.end() == 0)
         #expect(manager.hears("STOPPING=1"))
