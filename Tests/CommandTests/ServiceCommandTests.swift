@@ -31,7 +31,7 @@ struct ServiceCommandTests {
             }
             try #require(passed >= 100 && second >= 100)
             let script = """
-                export LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES=\(names)
+                export LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES='\(names)'
                 export NOTIFY_SOCKET='\(directory)/notify' WATCHDOG_USEC=400000
                 exec '\(Place.program)' run --headless --no-config 2>'\(directory)/err' >/dev/null
                 """
@@ -90,7 +90,7 @@ struct ServiceCommandTests {
         let directory = try Place.temporary()
         defer { try? FileManager.default.removeItem(atPath: directory) }
         let listener = try SeqPacketListener(path: directory + "/work.sock")
-        let manager = try Manager(listener, in: directory, names: "work:no-use:control")
+        let manager = try Manager(listener, in: directory, names: "work:no use:control")
         #expect(eventually { manager.hears("READY=1\nSTATUS=1 VM, 0 connected, 0 surfaces") })
         #expect(manager.heard.first?.hasPrefix("READY=1") == true)
         let producer = try Program([
@@ -111,7 +111,7 @@ struct ServiceCommandTests {
         #expect(manager.heard.last?.hasPrefix("STOPPING=1") == true)
         #expect(FileManager.default.fileExists(atPath: manager.socket))
         let lines = manager.errors.split(separator: "\n")
-        #expect(lines.count { $0.contains("“no-use” is of no use") } == 1)
+        #expect(lines.count { $0.contains("“no_use” is of no use") } == 1)
         #expect(lines.count { $0.contains("work: listening on the socket") } == 1)
         _ = consume listener
     }
