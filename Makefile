@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build release test check vm-smoke vm-test vm-shell bench clean
+.PHONY: help demo build release package test check vm-smoke vm-test vm-shell bench clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
@@ -19,6 +19,10 @@ build: ## build the program and its tests (debug)
 release: ## build the stripped program into out/release
 	@tools/setup build
 	tools/build-release
+
+package: release ## build the Debian package, out/vm-bridge_VERSION_ARCH.deb
+	@tools/setup package
+	@tools/package
 
 test: ## run every test: checks, Swift tests, test machine; logs in out/test
 	@tools/test
