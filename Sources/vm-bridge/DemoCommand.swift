@@ -24,13 +24,16 @@ struct DemoCommand: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("With --headless: where to write the picture.", valueName: "PNG"))
+        help: ArgumentHelp("With --headless: where to write the picture.", valueName: "PNG"),
+        completion: .file(extensions: ["png"]))
     var output = "vm-bridge-demo.png"
 
     @Option(name: .long, help: ArgumentHelp("How long to show it.", valueName: "SECONDS"))
     var seconds: Double = 5
 
-    @Option(name: .long, help: ArgumentHelp("Memory of the buffers: memfd, udmabuf, heap, vgem."))
+    @Option(
+        name: .long, help: ArgumentHelp("Memory of the buffers: memfd, udmabuf, heap, vgem."),
+        completion: .list(["memfd", "udmabuf", "heap", "vgem"]))
     var buffer = "memfd"
 
     func validate() throws {

@@ -4,7 +4,7 @@ import VMBridgeCore
 
 /// Where to connect.
 struct ProduceConnectionOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The bridge's socket.", valueName: "path"))
+    @Option(help: ArgumentHelp("The bridge's socket.", valueName: "path"), completion: .file())
     var socket: String?
 
     @Option(
@@ -53,7 +53,7 @@ struct ProduceFrameOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Show this PNG, with the frame number at its left edge, instead of a pattern.",
-            valueName: "file"))
+            valueName: "file"), completion: .file(extensions: ["png"]))
     var picture: String?
 
     @Option(help: "Title of the window.")

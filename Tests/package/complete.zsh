@@ -1,4 +1,5 @@
-# What zsh offers after "vm-bridge ", with the completions of the directory $1: typed into a shell on a terminal of its own.
+# What zsh offers at the end of the line $2, with the completions of the directory $1: typed into a shell on a terminal of its
+# own, since completion is the line editor's. $3 is one of the last offers.
 zmodload zsh/zpty
 zpty shell "PS1= TERM=dumb zsh -f -i"
 said() { # reads until PATTERN comes, at most 20 s
@@ -13,8 +14,7 @@ said() { # reads until PATTERN comes, at most 20 s
 }
 zpty -w shell "fpath=($1 \$fpath); autoload -Uz compinit; compinit -D -u; zstyle ':completion:*' list-colors ''; LISTMAX=1000; setopt no_always_last_prompt; COLUMNS=200; print re''ady"
 said ready >/dev/null
-# Typed, not a line: no newline.
-zpty -w -n shell $'vm-bridge \t\t'
-# The parser's own command comes last.
-said '*help *--*' | tr '\r' '\n' | sed 's/\x1b\[[0-9;?]*[a-zA-Z]//g'
+# Typed, not a line: no newline. The second tab lists.
+zpty -w -n shell "$2"$'\t\t'
+said "*$3[^a-z]*" | tr '\r' '\n' | sed 's/\x1b\[[0-9;?]*[a-zA-Z]//g'
 zpty -d shell
