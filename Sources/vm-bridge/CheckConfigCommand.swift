@@ -32,7 +32,8 @@ struct CheckConfigCommand: ParsableCommand {
               64  wrong usage                     66  FILE cannot be read
             """)
 
-    @Argument(help: ArgumentHelp("The file to check instead.", valueName: "FILE"))
+    @Argument(
+        help: ArgumentHelp("The file to check instead.", valueName: "FILE"), completion: .file())
     var file: String?
 
     @Flag(name: .long, help: "Print one JSON object.")

@@ -44,7 +44,8 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Read this configuration instead of the usual ones.", valueName: "FILE"))
+        help: ArgumentHelp("Read this configuration instead of the usual ones.", valueName: "FILE"),
+        completion: .file())
     var config: String?
 
     @Flag(name: .long, help: "Read no configuration.")
@@ -57,7 +58,7 @@ struct RunCommand: ParsableCommand {
         name: .long,
         help: ArgumentHelp(
             "With --headless: write each surface's last frame as PNG and a log of commits there.",
-            valueName: "DIR"))
+            valueName: "DIR"), completion: .directory)
     var capture: String?
 
     @Option(
@@ -88,7 +89,7 @@ struct RunCommand: ParsableCommand {
         name: .long,
         help: ArgumentHelp(
             "What happens to a frame whose fence is pending: hold it here, pass it on to the compositor, or auto, which passes it on only where that is known to stop nothing else. For one VM or for all; the last one counts, and stands above the configuration's.",
-            valueName: "[VM=]auto|pass|hold"))
+            valueName: "[VM=]auto|pass|hold"), completion: .list(["auto", "pass", "hold"]))
     var fences: [String] = []
 
     @Option(name: .long, help: ArgumentHelp("End by itself after so long.", valueName: "SECONDS"))
@@ -96,7 +97,8 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Write the state as JSON at the end and on SIGUSR1.", valueName: "FILE"))
+        help: ArgumentHelp("Write the state as JSON at the end and on SIGUSR1.", valueName: "FILE"),
+        completion: .file())
     var report: String?
 
     @OptionGroup var control: RunControlOptions

@@ -20,7 +20,9 @@ struct CaptureCommand: ParsableCommand {
             \(ControlOptions.exitStatus)
             """)
 
-    @Option(name: .long, help: ArgumentHelp("The VM.", valueName: "NAME"))
+    @Option(
+        name: .long, help: ArgumentHelp("The VM.", valueName: "NAME"),
+        completion: ControlOptions.vmNames)
     var vm: String?
 
     @Option(
@@ -35,7 +37,8 @@ struct CaptureCommand: ParsableCommand {
 
     @Option(
         name: .shortAndLong,
-        help: ArgumentHelp("The file to write; - is standard output.", valueName: "FILE"))
+        help: ArgumentHelp("The file to write; - is standard output.", valueName: "FILE"),
+        completion: .file(extensions: ["png"]))
     var output: String
 
     @OptionGroup var control: ControlOptions

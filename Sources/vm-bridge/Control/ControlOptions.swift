@@ -7,11 +7,16 @@ struct ControlOptions: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "The bridge's control socket, instead of the usual one.", valueName: "PATH"))
+            "The bridge's control socket, instead of the usual one.", valueName: "PATH"),
+        completion: .file())
     var socket: String?
 
     @Flag(name: .long, help: "Print the bridge's answers as they come: a JSON object a line.")
     var json = false
+
+    /// What a shell offers for a VM: those of the bridge that usually runs. The names have no blanks.
+    static let vmNames = CompletionKind.shellCommand(
+        "vm-bridge list 2>/dev/null | awk 'NR > 1 { print $1 }' | sort -u")
 
     /// The statuses that all of them may end with, for their help.
     static let exitStatus = """
@@ -58,7 +63,9 @@ struct ControlOptions: ParsableArguments {
 
 /// Surfaces of one VM.
 struct SurfaceOptions: ParsableArguments {
-    @Option(name: .long, help: ArgumentHelp("The VM.", valueName: "NAME"))
+    @Option(
+        name: .long, help: ArgumentHelp("The VM.", valueName: "NAME"),
+        completion: ControlOptions.vmNames)
     var vm: String
 
     @Option(
