@@ -16,6 +16,8 @@ struct MisbehaviourCommandTests {
         #expect(kinds.count >= 25)
         let bridge = try RunningBridge(
             vms: ["good", "bad"], ["--headless", "--fence-limit", "300", "--refresh", "250"])
+        // Its sockets are there before all else is that it opens; who answers has it all.
+        _ = try bridge.report()
         let before = bridge.program.descriptors
         let good = try bridge.produce("good", ["--rate", "25", "--hold", "--json"])
         #expect(try eventually { try bridge.vm("good").surfaces.contains { $0.shown > 3 } })

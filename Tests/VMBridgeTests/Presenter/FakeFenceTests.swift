@@ -100,6 +100,25 @@ struct FakeFenceTests {
         fake.live.presenter.shutDown()
     }
 
+    @Test("another policy holds from the next frame on, and the former one again")
+    func aPolicyThatChangesLive() throws {
+        let fake = try started()
+        let (compositor, presenter) = (fake.compositor, fake.live.presenter)
+        try show(fake, 0, on: 0, fence: true)
+        presenter.setFences(.hold, limit: 1_000_000_000)
+        _ = presenter.reserveImage(use(1), of: buffer(1))
+        #expect(!presenter.passesFence(of: use(1)))
+        try show(fake, 1, on: 1)
+        #expect(compositor.requests("\(Self.sync).destroy").count == 1)
+        #expect(compositor.requests("\(Self.sync).get_release").count == 1)
+        presenter.setFences(.pass, limit: 1_000_000_000)
+        try show(fake, 2, on: 0, fence: true)
+        #expect(compositor.requests("\(Self.sync).get_release").count == 2)
+        #expect(compositor.fenceRules.commitsWithFence == 2)
+        #expect(compositor.complaints == [])
+        presenter.shutDown()
+    }
+
     @Test func theVeryFenceIsPassedOnce() async {
         await #expect(processExitsWith: .success) {
             let fake = try FakeFenceTests().started()
