@@ -11,7 +11,7 @@ struct GoldenTests {
         let commands = main.out.split(separator: "\n").drop { $0 != "SUBCOMMANDS:" }.dropFirst()
             .filter {
                 $0.hasPrefix("  ") && !$0.hasPrefix("   ")
-                    && $0.dropFirst(2).first?.isLetter == true
+                    && $0.dropFirst(2).first?.isLowercase == true
             }
             .compactMap { $0.split(separator: " ").first.map(String.init) }
         #expect(commands.count >= 16, "\(main.out)")

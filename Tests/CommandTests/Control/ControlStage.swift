@@ -114,7 +114,7 @@ final class FakeTarget: ControlTarget {
 
     func perform(_ wish: SurfaceWish, vm: String, surface: SurfaceKey?) -> Int {
         wishes.append("\(wish) \(vm) \(surface?.description ?? "all")")
-        ring.add(.notice, "\(wish)", vm: vm)
+        ring.add(.notice, String("\(wish)".prefix { $0 != "(" }), vm: vm)
         let there = vms.first { $0.name == vm }?.surfaces.filter { !$0.isGone } ?? []
         return there.filter { surface == nil || $0.surface == surface }.count
     }
