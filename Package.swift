@@ -85,6 +85,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "CommandTests", dependencies: ["vm-bridge", "VMBridge", "VMBridgeCore"],
+            exclude: ["Goldens"],
             swiftSettings: strict),
     ]
 )

@@ -418,7 +418,7 @@ package final class VMSession<P: Presenter> {
         }
         held.fences = gate.descriptors
         held.queued = feedbackDescriptors.count
-        held.consumer = presenter.descriptors
+        held.consumer = destinations.reduce(presenter.descriptors) { $0 + $1.presenter.descriptors }
         // A socket and a handle of the process.
         for worker in [graphics?.status, presenter.graphicsStatus] where worker?.isRunning == true {
             held.workers += 2

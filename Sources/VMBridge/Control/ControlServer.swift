@@ -211,7 +211,8 @@ package final class ControlServer {
         switch request {
         case .status:
             let status = target.status
-            return [JSONMember("status", StatusReport.value(status)), Self.colours(status)]
+            let value = StatusReport.value(status, consumers: target.consumers)
+            return [JSONMember("status", value), Self.colours(status)]
         case .list: return surfaces
         case .watch(let interval):
             beginWatching(connection, interval)
@@ -349,7 +350,7 @@ package final class ControlServer {
         for connection in watchers {
             for event in events { connection.tell(event) }
             if let interval = connection.interval, now >= connection.nextBeat {
-                let value = report ?? StatusReport.value(status)
+                let value = report ?? StatusReport.value(status, consumers: target.consumers)
                 report = value
                 connection.tell(
                     ControlReply.event(

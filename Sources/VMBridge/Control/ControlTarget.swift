@@ -4,6 +4,8 @@ import VMBridgeCore
 package protocol ControlTarget: AnyObject {
     /// What every VM has and did.
     var status: [VMStatus] { get }
+    /// Those that surfaces are handed to.
+    var consumers: [ConsumerStatus] { get }
     /// Does something with a surface of a VM, or with all of it.
     ///
     /// - Returns: surfaces concerned.

@@ -314,7 +314,7 @@ extension Misbehaver {
     }
 
     private func unknownRecord() -> Stage {
-        let types: [UInt16] = [0x0fff, RecordType.targetsQuery]
+        let types: [UInt16] = [0x0fff, RecordType.clipboardOffer]
         return Stage(
             deed: { [unowned self] () throws(ProducerFailure) in
                 for type in types {

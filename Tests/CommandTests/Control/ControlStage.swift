@@ -112,6 +112,8 @@ final class FakeTarget: ControlTarget {
         return vms
     }
 
+    var consumers: [ConsumerStatus] { [] }
+
     func perform(_ wish: SurfaceWish, vm: String, surface: SurfaceKey?) -> Int {
         wishes.append("\(wish) \(vm) \(surface?.description ?? "all")")
         ring.add(.notice, String("\(wish)".prefix { $0 != "(" }), vm: vm)

@@ -45,6 +45,9 @@ package final class ConsumerPresenter: Presenter {
     package var formats: [ImportableFormat] { [] }
     package var wantsReleaseFences = false
 
+    /// Fences on their way to the consumer and back; its connection serves every VM and is nobody's.
+    package var descriptors: Int { fences.count + releaseFences.count }
+
     // MARK: Buffers
 
     /// Whether a buffer was added.
