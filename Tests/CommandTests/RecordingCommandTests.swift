@@ -167,6 +167,9 @@ struct RecordingCommandTests {
                 ["--headless", "--fence-limit", "300", "--speed", "max", file])
             #expect(result.status == 0, "\(kind): \(result.out)\(result.err)")
             #expect(result.out.contains("the same as recorded"), "\(kind): \(result.out)")
+            // These two are refused on a second connection, which is none of the VM's when the bridge
+            // sees it before it has seen the end of the first one.
+            if kind == "no-greeting" || kind == "wrong-version" { continue }
             #expect(!result.out.contains("refused: 0,"), "\(kind): \(result.out)")
         }
     }

@@ -181,31 +181,33 @@ struct ControlCommandTests {
             vms: ["good", "bad"], ["--headless", "--refresh", "250"])
         let good = try bridge.produce("good", ["--rate", "25", "--hold"])
         #expect(try eventually { try bridge.vm("good").surfaces.contains { $0.shown > 3 } })
-        let flood = try Program(
-            ["produce", "--socket", bridge.socket("bad"), "--misbehave", "flood"])
-        #expect(try eventually { try !bridge.vm("bad").surfaces.isEmpty })
         // One connection, so that only the bridge's own time counts.
         let client = try ControlClient(path: bridge.directory + "/control")
         var slowest: UInt64 = 0
         var obeyed = 0
-        for round in 0..<60 where flood.process.isRunning {
-            let start = MonotonicClock.now()
-            let verb: SurfaceVerb = round % 2 == 0 ? .close : round % 4 == 1 ? .hide : .show
-            let reply = try client.ask(.verb(verb, SurfaceSelector(vm: "bad")))
-            slowest = max(slowest, MonotonicClock.now() - start)
-            // It has flooded enough and is gone.
-            if reply["surfaces"] != .unsigned(1) { break }
-            obeyed += 1
-            usleep(20_000)
+        // On a quick machine a flood may be over before anybody looks.
+        for _ in 0..<20 where obeyed < 5 {
+            let flood = try Program(
+                ["produce", "--socket", bridge.socket("bad"), "--misbehave", "flood"])
+            var round = 0
+            while flood.process.isRunning, round < 4000 {
+                let start = MonotonicClock.now()
+                let verb: SurfaceVerb = round % 2 == 0 ? .close : round % 4 == 1 ? .hide : .show
+                let reply = try client.ask(.verb(verb, SurfaceSelector(vm: "bad")))
+                slowest = max(slowest, MonotonicClock.now() - start)
+                if reply["surfaces"] == .unsigned(1) { obeyed += 1 }
+                round += 1
+                usleep(5_000)
+            }
+            #expect(flood.wait() != nil)
         }
-        #expect(obeyed >= 1)
+        #expect(obeyed >= 5)
         // A command is served in the turn of the loop that finds it; what remains is a busy machine.
         #expect(slowest > 0 && slowest < 1_000_000_000, "\(slowest) ns")
         let vm = try bridge.vm("good")
         let surface = try #require(vm.surfaces.first)
         #expect(surface.superseded * 50 <= surface.shown, "\(surface)")
         #expect(surface.refused == 0 && surface.lost == 0)
-        #expect(flood.wait() != nil)
         _ = good.end()
     }
 

@@ -342,8 +342,11 @@ struct FakeCompositorTests {
         #expect(
             presenter.trouble
                 == "the compositor took the connection and gave no answer for 30 ms")
-        _ = fake.compositor.receive()
-        #expect(fake.compositor.isAtEnd)
+        #expect(
+            try fake.live.until {
+                _ = fake.compositor.receive()
+                return fake.compositor.isAtEnd
+            })
         fake.live.session.shutDown()
     }
 
