@@ -167,7 +167,7 @@ take_report() {
     kill -USR1 "$bridge_pid" && wait_for 5 test -s "$bridge_report"
 }
 # vm_field VM FIELD, surface_field TITLE FIELD: from the report; the latest surface of that title.
-# A surface is an object without objects of its own, and so is what a VM says before its refusals.
+# What is asked for of a VM or a surface stands before the objects in it.
 json_field() {
     sed -n -e "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p;t" -e "s/.*\"$1\":\([^,\"}]*\)[,}].*/\1/p" | tail -n 1
 }
@@ -175,8 +175,10 @@ vm_field() { tr '{' '\n' <"$bridge_report" | grep -e "^\"name\":\"$1\"" | json_f
 surface_field() { tr '{' '\n' <"$bridge_report" | grep -e "\"title\":\"$1\"" | json_field "$2"; }
 # refusals VM REASON: how often.
 refusals() {
-    tr '{' '\n' <"$bridge_report" | grep -A 1 -e "^\"name\":\"$1\"" | tail -n 1 | sed 's/}.*//' |
-        tr ',' '\n' | sed -n "s/\"$2\":\([0-9]*\)/\1/p"
+    tr '{' '\n' <"$bridge_report" | awk -v name="\"name\":\"$1\"" '
+        index($0, name) == 1 { found = 1 }
+        found && last ~ /"refusals":$/ { print; exit }
+        { last = $0 }' | sed 's/}.*//' | tr ',' '\n' | sed -n "s/\"$2\":\([0-9]*\)/\1/p"
 }
 no_producer() { take_report && equal "$(vm_field "$1" connected)" false >/dev/null; }
 
