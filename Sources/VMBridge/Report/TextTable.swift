@@ -26,13 +26,13 @@ package struct TextTable: Sendable {
     ) -> [String] {
         let all = [headings] + rows
         let widths = headings.indices.map { column in
-            all.map { TerminalText.width($0[column]) }.max() ?? 0
+            all.map { DisplayText.width($0[column]) }.max() ?? 0
         }
         return all.indices.map { index in
             let row = all[index]
             let last = row.indices.last { !row[$0].isEmpty } ?? 0
             let cells = row.indices.prefix(last + 1).map { column in
-                let missing = widths[column] - TerminalText.width(row[column])
+                let missing = widths[column] - DisplayText.width(row[column])
                 let space = String(repeating: " ", count: missing)
                 let cell = row[column].isEmpty ? "" : paint(index - 1, column, row[column])
                 if right.contains(column) { return space + cell }
@@ -58,22 +58,5 @@ package enum TerminalText {
             }
         }
         return escaped
-    }
-
-    /// Columns that a text without control characters takes: two for the wide characters of East Asia and
-    /// for pictures, none for marks that join the one before (Unicode UAX #11, coarsely).
-    package static func width(_ text: String) -> Int {
-        text.reduce(0) { $0 + width($1) }
-    }
-
-    private static func width(_ character: Character) -> Int {
-        guard let scalar = character.unicodeScalars.first else { return 0 }
-        switch scalar.value {
-        case 0x1100...0x115f, 0x2e80...0x303e, 0x3041...0xa4cf, 0xac00...0xd7a3, 0xf900...0xfaff,
-            0xfe30...0xfe6f, 0xff00...0xff60, 0xffe0...0xffe6, 0x1f300...0x1f64f,
-            0x1f900...0x1f9ff, 0x20000...0x3fffd:
-            return 2
-        default: return 1
-        }
     }
 }

@@ -66,9 +66,12 @@ package enum DisplayText {
         return String(result)
     }
 
-    /// Cells that a clean text takes.
+    /// Cells that a text without control characters takes; exact for a clean one.
     package static func width(_ text: String) -> Int {
-        text.unicodeScalars.reduce(0) { $0 + (cells($1) ?? 1) }
+        text.unicodeScalars.reduce(0) { sum, scalar in
+            if let cells = cells(scalar) { return sum + cells }
+            return sum + (scalar.properties.generalCategory == .nonspacingMark ? 0 : 1)
+        }
     }
 
     /// A clean text in exactly so many cells: cut, with "~" at its end, or filled up with spaces.

@@ -192,7 +192,7 @@ struct SecurityContextTests {
             ]
             func round(_ answer: FakeSession.NameAnswer) throws {
                 let fake = try FakeSession(
-                    SecurityContextTests.offering, answerLimit: 20_000_000, nameAnswer: answer)
+                    SecurityContextTests.offering, answerLimit: 100_000_000, nameAnswer: answer)
                 let isReady = try SecurityContextTests().until(fake) {
                     fake.live.presenter.isReady
                 }
