@@ -100,20 +100,16 @@ final class ConsumerHarness {
 }
 
 /// The consumer's end in a test: keeps what it is given, says what it is told to.
-final class TestConsumer {
-    private var socket: SeqPacketSocket?
-    private var bundle = DescriptorBundle()
-    private var input = [UInt8](repeating: 0, count: 65_536)
+final class TestConsumer: TestPeer {
     private(set) var heard: [ProducerRecord] = []
     private(set) var welcome: Welcome?
     private(set) var refusals: [RefusedRecord] = []
     /// Descriptors of the buffers and of the frames' fences, in order.
     let memory = DescriptorQueue()
     let fences = DescriptorQueue()
-    private(set) var isClosed = false
 
     init(_ path: String, greeting: ConsumerGreeting? = ConsumerGreeting(name: "test")) throws {
-        socket = try SeqPacketSocket(connectingTo: path)
+        try super.init(path)
         guard let greeting else { return }
         var writer = RecordWriter()
         writer.append(.greetConsumer(greeting))
@@ -121,58 +117,36 @@ final class TestConsumer {
     }
 
     @discardableResult
-    func send(_ bytes: [UInt8], _ descriptors: [Int32] = []) -> SendResult {
-        socket?.send(bytes, descriptors: descriptors) ?? .closed
-    }
-
-    @discardableResult
     func send(_ records: BridgeRecord..., descriptors: [Int32] = []) -> SendResult {
         var writer = RecordWriter()
         for record in records { writer.append(record) }
-        return send(writer.bytes, descriptors)
+        return send(writer.bytes, descriptors: descriptors)
     }
 
     func release(_ frame: FrameRecord) {
         send(.released(frame.buffer, frame.surface, frame.sequence, .shown))
     }
 
-    /// Takes everything that has come.
-    func listen() throws {
-        while !isClosed {
-            switch socket?.receive(into: &input, descriptors: &bundle) ?? .closed {
-            case .datagram(let count): try take(count)
-            case .wouldBlock: return
-            default: isClosed = true
+    override func take(_ header: RecordFrame, _ datagram: [UInt8]) throws {
+        guard header.type & 0x8000 == 0 else {
+            switch try BridgeDecoder.decode(header, in: datagram.span) {
+            case .welcome(let welcome): self.welcome = welcome
+            case .refused(let refused): refusals.append(refused)
+            default: Issue.record("record type \(header.type) from the bridge")
+            }
+            return
+        }
+        let record = try ProducerDecoder.decode(header, in: datagram.span)
+        heard.append(record)
+        for index in 0..<header.descriptorCount {
+            guard let descriptor = bundle.take(header.firstDescriptor + index) else { continue }
+            if case .frame = record {
+                fences.append(descriptor)
+            } else {
+                memory.append(descriptor)
             }
         }
     }
-
-    private func take(_ count: Int) throws {
-        var walker = RecordWalker()
-        let datagram = Array(input[..<count])
-        while let header = try walker.next(in: datagram.span, descriptorCount: bundle.count) {
-            guard header.type & 0x8000 == 0 else {
-                switch try BridgeDecoder.decode(header, in: datagram.span) {
-                case .welcome(let welcome): self.welcome = welcome
-                case .refused(let refused): refusals.append(refused)
-                default: Issue.record("record type \(header.type) from the bridge")
-                }
-                continue
-            }
-            let record = try ProducerDecoder.decode(header, in: datagram.span)
-            heard.append(record)
-            for index in 0..<header.descriptorCount {
-                guard let descriptor = bundle.take(header.firstDescriptor + index) else { continue }
-                if case .frame = record {
-                    fences.append(descriptor)
-                } else {
-                    memory.append(descriptor)
-                }
-            }
-        }
-    }
-
-    func close() { socket = nil }
 
     var frames: [FrameRecord] {
         heard.compactMap { if case .frame(let frame) = $0 { frame } else { nil } }

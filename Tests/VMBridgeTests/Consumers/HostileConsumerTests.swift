@@ -75,7 +75,8 @@ struct HostileConsumerTests {
                     bytes[place] ^= 1 << UInt8.random(in: 0...7, using: &random)
                 }
                 if Int.random(in: 0...9, using: &random) == 0 { descriptors += 1 }
-                consumer.send(bytes, Array(repeating: memory.number, count: descriptors))
+                consumer.send(
+                    bytes, descriptors: Array(repeating: memory.number, count: descriptors))
                 try harness.turn()
             }
             try producer.listen()

@@ -67,21 +67,17 @@ private final class FencePresenter: Presenter {
 }
 
 /// A producer that keeps what its datagrams carried.
-private final class FenceProducer {
-    private var socket: SeqPacketSocket?
-    private var bundle = DescriptorBundle()
-    private var input = [UInt8](repeating: 0, count: 65_536)
+private final class FenceProducer: TestPeer {
     private let probe: DescriptorProbe
     private(set) var heard: [BridgeRecord] = []
     /// Of the releases with fences, in order.
     private(set) var fences: [FileIdentity] = []
     /// Descriptors of each datagram that had some.
     private(set) var carried: [Int] = []
-    private(set) var isClosed = false
 
     init(_ path: String, takesFences: Bool) throws {
         probe = try DescriptorProbe()
-        socket = try SeqPacketSocket(connectingTo: path)
+        try super.init(path)
         send(.hello(producer: "fences", takesFences: takesFences))
     }
 
@@ -90,41 +86,28 @@ private final class FenceProducer {
     func send(_ record: ProducerRecord, _ descriptors: [Int32] = []) -> Bool {
         var writer = RecordWriter()
         writer.append(record, descriptors: descriptors.count)
-        let result = socket?.send(writer.bytes, descriptors: descriptors)
+        let result = send(writer.bytes, descriptors: descriptors)
         #expect(result == .sent || result == .wouldBlock)
         return result == .sent
     }
 
-    func listen() throws {
-        while !isClosed {
-            switch socket?.receive(into: &input, descriptors: &bundle) ?? .closed {
-            case .datagram(let count): try take(count)
-            case .wouldBlock: return
-            default: isClosed = true
-            }
-        }
-    }
-
-    private func take(_ count: Int) throws {
-        var walker = RecordWalker()
-        let datagram = Array(input[..<count])
+    override func begin() {
         if bundle.count > 0 { carried.append(bundle.count) }
-        while let header = try walker.next(in: datagram.span, descriptorCount: bundle.count) {
-            let record = try #require(try BridgeDecoder.decode(header, in: datagram.span))
-            heard.append(record)
-            guard case .releasedWithFence = record else {
-                #expect(header.descriptorCount == 0)
-                continue
-            }
-            guard let number = bundle.number(at: header.firstDescriptor) else {
-                Issue.record("a release without its fence")
-                continue
-            }
-            fences.append(try probe.facts(of: number).identity)
-        }
     }
 
-    func close() { socket = nil }
+    override func take(_ header: RecordFrame, _ datagram: [UInt8]) throws {
+        let record = try #require(try BridgeDecoder.decode(header, in: datagram.span))
+        heard.append(record)
+        guard case .releasedWithFence = record else {
+            #expect(header.descriptorCount == 0)
+            return
+        }
+        guard let number = bundle.number(at: header.firstDescriptor) else {
+            Issue.record("a release without its fence")
+            return
+        }
+        fences.append(try probe.facts(of: number).identity)
+    }
 
     /// How uses ended, in words.
     var ends: [String] {

@@ -60,28 +60,8 @@ final class SessionHarness {
 }
 
 /// The producer's end in a test: sends what it is told to, keeps what it hears.
-final class TestProducer {
-    private var socket: SeqPacketSocket?
-    private var bundle = DescriptorBundle()
-    private var input = [UInt8](repeating: 0, count: 65_536)
+final class TestProducer: TestPeer {
     private(set) var heard: [BridgeRecord] = []
-    private(set) var isClosed = false
-
-    init(_ path: String) throws {
-        socket = try SeqPacketSocket(connectingTo: path)
-    }
-
-    @discardableResult
-    func send(_ bytes: [UInt8], descriptors: [Int32] = []) -> SendResult {
-        guard let result = sendOptional(bytes, descriptors) else { return .closed }
-        return result
-    }
-
-    private func sendOptional(_ bytes: [UInt8], _ descriptors: [Int32]) -> SendResult? {
-        bytes.withUnsafeBytes { bytes in
-            descriptors.withUnsafeBufferPointer { socket?.send(bytes, descriptors: $0) }
-        }
-    }
 
     @discardableResult
     func send(_ records: ProducerRecord..., descriptors: [Int32] = []) -> SendResult {
@@ -98,29 +78,12 @@ final class TestProducer {
         return send(writer.bytes, descriptors: descriptors)
     }
 
-    /// Takes everything that has come.
-    func listen() throws {
-        while !isClosed {
-            switch socket?.receive(into: &input, descriptors: &bundle) ?? .closed {
-            case .datagram(let count): try take(count)
-            case .wouldBlock: return
-            default: isClosed = true
-            }
-        }
-    }
-
-    private func take(_ count: Int) throws {
-        var walker = RecordWalker()
-        let datagram = Array(input[..<count])
-        while let header = try walker.next(in: datagram.span, descriptorCount: bundle.count) {
-            let record = try BridgeDecoder.decode(header, in: datagram.span)
-            heard.append(try #require(record))
-        }
+    override func take(_ header: RecordFrame, _ datagram: [UInt8]) throws {
+        let record = try BridgeDecoder.decode(header, in: datagram.span)
+        heard.append(try #require(record))
     }
 
     func forget() { heard.removeAll() }
-
-    func close() { socket = nil }
 
     var released: [(BufferKey, FrameSequence, UseOutcome)] {
         heard.compactMap {
