@@ -157,7 +157,7 @@ final class FakeBridge {
 
     private func handle(_ offer: ProducerRecord, _ descriptors: [Int32]) throws(Refusal) {
         switch offer {
-        case .hello(let producer, _):
+        case .hello(let producer, _, _):
             record.producer = producer
             let format = ImportableFormat(format: .xrgb8888, modifier: .linear, memory: 3)
             answers.append(

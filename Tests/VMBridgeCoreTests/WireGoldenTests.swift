@@ -20,7 +20,7 @@ struct WireGoldenTests {
     }
 
     @Test func hello() throws {
-        guard case .hello(let producer, _) = try one(Samples.hello) else {
+        guard case .hello(let producer, _, _) = try one(Samples.hello) else {
             Issue.record("not a greeting")
             return
         }

@@ -5,7 +5,7 @@ import VMBridgeCore
 enum WireLimits {
     static func problem(_ record: ProducerRecord) -> String? {
         switch record {
-        case .hello(let producer, _): return producer.flatMap(problem(text:))
+        case .hello(let producer, _, _): return producer.flatMap(problem(text:))
         case .greetConsumer(let greeting): return greeting.name.flatMap(problem(text:))
         case .targetsQuery: return nil
         case .bufferCreate(let key, let layout):

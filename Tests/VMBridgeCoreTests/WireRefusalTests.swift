@@ -251,7 +251,7 @@ struct WireRefusalTests {
         #expect(hello(words(1, 1)) == .badField)
         var writer = RecordWriter()
         writer.append(.hello(producer: "p", takesFences: true))
-        guard case .hello("p", true) = try decodeProducer(writer.bytes).first
+        guard case .hello("p", true, false) = try decodeProducer(writer.bytes).first
         else {
             Issue.record("no greeting that takes fences")
             return
@@ -275,7 +275,7 @@ struct WireRefusalTests {
         let bytes = rawRecord(
             0x01, object: 0, body: words(0x3142_4d56, 0x10001),
             fields: [rawField(0x010a, words(1)), rawField(0x0806, words(2))])
-        guard case .hello(nil, false)? = try decodeProducer(bytes).first else {
+        guard case .hello(nil, false, false)? = try decodeProducer(bytes).first else {
             Issue.record("not a producer")
             return
         }

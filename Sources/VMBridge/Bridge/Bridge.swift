@@ -5,7 +5,7 @@ import VMBridgeCore
 final class Bridge<P: Presenter> {
     private struct VM {
         var plan: VMPlan
-        let source: SocketSource<P>
+        let source: VMSource<P>
     }
 
     private var vms: [VM] = []
@@ -60,25 +60,40 @@ final class Bridge<P: Presenter> {
                 session.graphics = try GraphicsWorker(
                     loop: loop, options: GraphicsWorkerOptions(program: program))
             }
-            let source: SocketSource<P>
-            if let descriptor = passed.take(named: name) {
-                source = try SocketSource(
-                    listener: try SeqPacketListener(adopting: descriptor), session: session,
-                    reaper: reaper)
-                session.logger.info("\(name): listening on the socket that was passed by that name")
-            } else {
-                try RuntimeDirectory.makeIfHolding(plan.source.socketPath)
-                source = try SocketSource(
-                    path: plan.source.socketPath, session: session, reaper: reaper)
-                session.logger.info("\(name): listening on \(plan.source.socketPath)")
-            }
-            source.consumers = handover.endpoint(ofVM: name, limits: plan.limits)
-            return VM(plan: plan, source: source)
+            return VM(plan: plan, source: try makeSource(plan, session))
         } catch {
             // It has timers and perhaps a connection, which nobody else would end.
             session.shutDown()
             throw error
         }
+    }
+
+    /// The VM's end of its transport.
+    private func makeSource(_ plan: VMPlan, _ session: VMSession<P>) throws -> VMSource<P> {
+        switch plan.source.kind {
+        case .socket(let path):
+            let source = try makeSocket(path, session)
+            source.consumers = handover.endpoint(ofVM: session.name, limits: plan.limits)
+            return source
+        case .vhostUserGPU, .qemu, .qemuBus:
+            throw SpecificationError(
+                "\(session.name): the source \(plan.source.kindWord) does not work yet")
+        }
+    }
+
+    private func makeSocket(_ path: String, _ session: VMSession<P>) throws -> SocketSource<P> {
+        let name = session.name
+        if let descriptor = passed.take(named: name) {
+            let source = try SocketSource(
+                listener: try SeqPacketListener(adopting: descriptor), session: session,
+                reaper: reaper)
+            session.logger.info("\(name): listening on the socket that was passed by that name")
+            return source
+        }
+        try RuntimeDirectory.makeIfHolding(path)
+        let source = try SocketSource(path: path, session: session, reaper: reaper)
+        session.logger.info("\(name): listening on \(path)")
+        return source
     }
 
     // MARK: Changes
@@ -100,10 +115,10 @@ final class Bridge<P: Presenter> {
             let next = plan.vms.first { $0.source.vm == name }
             // One that cannot be served as configured goes on as it is.
             let isKept =
-                next?.source.socketPath == vm.plan.source.socketPath
+                next?.source.kind == vm.plan.source.kind
                 || next == nil && plan.problems.contains { $0.vm == name }
             if !isKept {
-                close(vm, next == nil ? "is not configured any more" : "gets another socket")
+                close(vm, next == nil ? "is not configured any more" : "gets another source")
             }
             return !isKept
         }

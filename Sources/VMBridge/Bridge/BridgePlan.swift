@@ -35,9 +35,9 @@ struct BridgePlan {
     }
 
     private mutating func add(_ source: SourceSpecification, _ configuration: BridgeConfiguration) {
-        if let other = vms.first(where: { $0.source.socketPath == source.socketPath }) {
+        if let other = vms.first(where: { $0.source.place == source.place }) {
             let why =
-                "\(other.source.vm) and \(source.vm) name the same socket, \(source.socketPath)"
+                "\(other.source.vm) and \(source.vm) name the same socket, \(source.place)"
             problems.append((source.vm, why))
             return
         }
@@ -48,7 +48,9 @@ struct BridgePlan {
             VMPlan(
                 source: source, fences: source.fences ?? wished?.policy ?? settings.fences ?? .auto,
                 limits: configuration.overridingLimits.applied(to: limits),
-                router: Router(vmName: source.vm, configuration: configuration.rules),
+                router: Router(
+                    vmName: source.vm, sourceKind: source.kindWord,
+                    configuration: configuration.rules),
                 settings: settings))
     }
 }

@@ -8,19 +8,24 @@ package final class BufferMemory {
     package let layout: BufferLayout
     /// What it counts against the VM's budget.
     package let bytes: UInt64
+    /// It may shrink at any time: never mapped, only read.
+    package let isUnsealed: Bool
     private var descriptors: DescriptorBundle
 
     /// Takes over the descriptors that belong to one record.
     ///
     /// - Parameters:
+    ///   - isUnsealed: a descriptor is a memfd without F_SEAL_SHRINK.
     ///   - bundle: the datagram's descriptors; those of the range are taken out of it.
     ///   - range: positions of the record's own.
     package init(
-        layout: BufferLayout, bytes: UInt64, from bundle: inout DescriptorBundle,
+        layout: BufferLayout, bytes: UInt64, isUnsealed: Bool = false,
+        from bundle: inout DescriptorBundle,
         _ range: Range<Int>
     ) {
         self.layout = layout
         self.bytes = bytes
+        self.isUnsealed = isUnsealed
         var own = DescriptorBundle()
         for index in range {
             if let descriptor = bundle.take(index) { _ = own.append(descriptor) }

@@ -36,6 +36,11 @@ package enum PresenterEvent: Sendable {
     case copied(SurfaceID, bytes: UInt64)
     /// The window was asked to close.
     case closeRequested(SurfaceID)
+    /// A person did something to a surface; places are of its picture. Loss of focus is told by `InputEvent`'s
+    /// own words, not what it releases.
+    case input(SurfaceID, InputEvent, time: UInt64)
+    /// The session's keyboard is another one now; `keymap` says which.
+    case keymapChanged
     /// A destroyed window is gone, and with it every hold on its buffers.
     case windowGone(SurfaceID)
 }
@@ -48,6 +53,14 @@ package enum ImageAnswer: Sendable {
     case pending
     /// It cannot be had.
     case refused(Refusal)
+}
+
+/// What makes a surface the pointer's image.
+package struct CursorProperties: Sendable, Equatable {
+    /// The surface that it is shown on.
+    package var parent: SurfaceID
+    /// The point of the picture that the pointer is at.
+    package var hotSpot: HotSpot
 }
 
 /// What the presenter is told of a window beside its frames.
@@ -68,6 +81,8 @@ package struct WindowProperties: Sendable, Equatable {
     package var hasFrame = true
     /// What the consumer's own rules may go by; empty for nothing.
     package var tag = ""
+    /// It is no window but the pointer's image on one; `configured` is told at once, sizes mean nothing.
+    package var cursor: CursorProperties?
 }
 
 /// The presenting half of one VM: performs a surface machine's actions, in protocol order, and reports
@@ -132,6 +147,10 @@ package protocol Presenter: AnyObject {
     func commit(_ id: SurfaceID, _ frame: Frame)
     /// Commits without a new frame.
     func commitState(_ id: SurfaceID)
+    /// The session's keyboard; nil when there is none.
+    var keymap: KeymapRecord? { get }
+    /// A copy of the descriptor that holds the keymap's text; the text cannot change.
+    func copyKeymap() -> OwnedDescriptor
     /// Takes the window away; `windowGone` follows.
     func destroyWindow(_ id: SurfaceID)
 
@@ -159,6 +178,12 @@ extension Presenter {
     }
     package func takeReleaseFence() -> OwnedDescriptor { .none }
     package func releasePath(of buffer: BufferID) -> String { "message" }
+}
+
+/// A consumer without a seat.
+extension Presenter {
+    package var keymap: KeymapRecord? { nil }
+    package func copyKeymap() -> OwnedDescriptor { .none }
 }
 
 /// A consumer that prefers nothing for a surface and has no device and no worker of its own.

@@ -25,6 +25,8 @@ final class SurfaceSession {
     /// When the last commit was made, nanoseconds.
     var committedAt: UInt64 = 0
     var counters = SurfaceCounters()
+    /// Its focus, and what is pressed on it.
+    var input = InputTracker()
     /// The last commits, when their records came and when they were made: presentation is reported a
     /// few frames later.
     private var receipts = InlineArray<8, (sequence: UInt64, received: UInt64, committed: UInt64)>(
@@ -113,6 +115,8 @@ public struct SurfaceCounters: Sendable {
     public var size = Size.zero
     /// How its buffer's pixels got to the consumer.
     public var importPath = "none yet"
+    /// What its guest is held to its pace by, in words; nil when its source says nothing of it.
+    public var pacing: String?
     /// Bytes of its buffers' pixels that we read ourselves, as presenters tell where they do it: copies
     /// for a compositor that cannot import them, and a headless capture's picture at the end of its
     /// surface (one made when the bridge itself ends comes too late to be counted). 0 when they are

@@ -37,6 +37,18 @@ package final class VMSession<P: Presenter> {
     package var producerTakesFences = false {
         didSet { presenter.wantsReleaseFences = producerTakesFences }
     }
+    /// Whether the producer asked for input; the keymap is told at once.
+    package var wantsInput = false {
+        didSet { if wantsInput, !oldValue { tellKeymap() } }
+    }
+    /// Whether `takeFrameCallbacks` is told of the compositor's readiness for further frames.
+    package var tellsFrameCallbacks = false
+    let frameCallbacks = Gathered<(surface: SurfaceKey, sequence: FrameSequence)>(capacity: 16)
+    /// Whether memfds without F_SEAL_SHRINK are taken: from a source that has no others. They are passed on, and
+    /// read but never mapped, since a mapping of what shrinks can kill the process.
+    package var acceptsUnsealedMemory = false
+    /// What sources say of their buffers: see `describe`.
+    var origins: [BufferKey: String] = [:]
     /// Committed uses whose passed fence failed or did not signal.
     var badFences: Set<UseID> = []
     /// Knows the timelines that guests name; nil when no device does.
@@ -117,6 +129,7 @@ package final class VMSession<P: Presenter> {
             case .bufferAllocate(let key, let wish): try allocate(key, wish)
             case .bufferDestroy(let key):
                 if let freed = try ledger.destroy(key) { forget(freed) }
+                if !origins.isEmpty { origins[key] = nil }
             case .surfaceCreate(let key, let role, let isGraphics, let metadata):
                 try create(key, role, isGraphics, metadata)
             case .surfaceUpdate(let key, let metadata): try update(key, metadata)
@@ -180,6 +193,9 @@ package final class VMSession<P: Presenter> {
         gate.cancelAll()
         badFences.removeAll()
         producerTakesFences = false
+        wantsInput = false
+        frameCallbacks.removeAll()
+        origins.removeAll()
     }
 
     private static func identity(
@@ -198,11 +214,17 @@ package final class VMSession<P: Presenter> {
         // Before the kernel is asked about its descriptors: a flood of records stays cheap.
         try ledger.mayCreate(key, bytes: 0, limits: limits)
         let range = header.firstDescriptor..<header.firstDescriptor + header.descriptorCount
-        let facts = try probe.facts(of: bundle, range)
+        var facts = try probe.facts(of: bundle, range)
+        let isUnsealed = acceptsUnsealedMemory && facts.contains { !$0.isSealedAgainstShrinking }
+        if isUnsealed {
+            for index in facts.indices { facts[index].isSealedAgainstShrinking = true }
+        }
         let bytes = try BufferValidator.validate(layout, facts: facts, formats: presenter.formats)
         let id = try ledger.create(key, size: layout.size, bytes: bytes, limits: limits)
         presenter.addBuffer(
-            id, BufferMemory(layout: layout, bytes: bytes, from: &bundle, range))
+            id,
+            BufferMemory(
+                layout: layout, bytes: bytes, isUnsealed: isUnsealed, from: &bundle, range))
         tap?.holdings(buffers: ledger.bufferCount, bytes: ledger.bytes)
     }
 
@@ -236,7 +258,7 @@ package final class VMSession<P: Presenter> {
         let facts = SurfaceFacts(role: role, isGraphics: isGraphics, metadata: metadata)
         let route = router.route(facts)
         if case .refuse(let refusal) = route { throw refusal }
-        let properties = properties(of: route, metadata)
+        let properties = properties(of: route, facts)
         let surface = surfaces.insert {
             SurfaceSession(
                 id: SurfaceID($0), key: key, facts: facts, route: route, properties: properties)
@@ -253,6 +275,7 @@ package final class VMSession<P: Presenter> {
 
     private func destroy(_ surface: SurfaceSession) {
         guard !surface.isDetached else { return }
+        endInput(of: surface)
         surface.isDetached = true
         perform(surface.machine.destroy(), surface)
         removeIfGone(surface)

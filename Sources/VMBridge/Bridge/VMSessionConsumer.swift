@@ -96,7 +96,7 @@ extension VMSession {
 
     func handle(_ event: PresenterEvent) {
         switch event {
-        case .frameCallback(let id): with(id) { perform($0.machine.frameCallback(), $0) }
+        case .frameCallback(let id): with(id) { frameCallback($0) }
         case .released(let use):
             let surface = surface(of: use)
             surface?.machine.released(use)
@@ -118,6 +118,8 @@ extension VMSession {
         case .configured(let id, let configure, let serial):
             with(id) { perform($0.machine.configured(configure, serial: serial), $0) }
         case .closeRequested(let id): with(id) { perform($0.machine.closeRequested(), $0) }
+        case .input(let id, let event, let time): with(id) { take(event, time, $0) }
+        case .keymapChanged: tellKeymap()
         case .windowGone(let id):
             with(id) {
                 $0.leavingWindows = max($0.leavingWindows - 1, 0)
@@ -134,10 +136,17 @@ extension VMSession {
         if let surface = surfaces[id.slot] { body(surface) }
     }
 
+    private func frameCallback(_ surface: SurfaceSession) {
+        if tellsFrameCallbacks, let frame = surface.machine.current {
+            frameCallbacks.append((surface.key, frame.sequence))
+        }
+        perform(surface.machine.frameCallback(), surface)
+    }
+
     private func copied(_ surface: SurfaceSession, _ bytes: UInt64) {
         // Its first buffers may have been imported.
         if surface.counters.bytesCopied == 0, let frame = surface.machine.current {
-            surface.counters.importPath = presenter.importPath(of: frame.buffer)
+            surface.counters.importPath = importPath(of: frame.buffer)
             surface.counters.releasePath = presenter.releasePath(of: frame.buffer)
         }
         surface.counters.bytesCopied += bytes
@@ -219,6 +228,7 @@ extension VMSession {
         unimportable.removeAll()
         for slot in surfaces.slots {
             guard let surface = surfaces[slot] else { continue }
+            endInput(of: surface)
             if surface.destination == nil {
                 perform(surface.machine.compositorLost(), surface)
             } else {
@@ -301,7 +311,9 @@ extension VMSession {
             if surface.destination == nil { presenter.acknowledge(surface.id, serial: serial) }
         case .commitState: if surface.destination == nil { presenter.commitState(surface.id) }
         case .createWindow: createWindow(surface)
-        case .destroyWindow: destroyWindow(surface)
+        case .destroyWindow:
+            endInput(of: surface)
+            destroyWindow(surface)
         case .tellConfigure(let configure):
             if !surface.isDetached { feedback.append(.configure(surface.key, configure)) }
         case .tellDiscarded(let sequence):
@@ -319,7 +331,7 @@ extension VMSession {
             presenter.commit(surface.id, frame)
         }
         if surface.committed(frame, now: loop.now()), surface.destination == nil {
-            surface.counters.importPath = presenter.importPath(of: frame.buffer)
+            surface.counters.importPath = importPath(of: frame.buffer)
             surface.counters.releasePath = presenter.releasePath(of: frame.buffer)
         }
         tap?.committed(

@@ -84,7 +84,7 @@ extension VMSession {
         let former = surface.route
         let route = router.route(surface.facts, wish: surface.wish)
         surface.route = route
-        let properties = properties(of: route, surface.metadata)
+        let properties = properties(of: route, surface.facts)
         let isConcealed = surface.machine.phase == .concealed
         let isChanged = properties != surface.properties
         surface.properties = properties
@@ -136,7 +136,8 @@ extension VMSession {
     }
 
     /// What the window of a surface is told, or would be.
-    func properties(of route: Route, _ metadata: SurfaceMetadata) -> WindowProperties {
+    func properties(of route: Route, _ facts: SurfaceFacts) -> WindowProperties {
+        let metadata = facts.metadata
         let identity: WindowIdentity
         var show = ShowProperties()
         switch route {
@@ -144,11 +145,16 @@ extension VMSession {
         case .hide(let kept), .handTo(_, let kept): identity = kept
         case .refuse: identity = router.identity(metadata)
         }
-        return WindowProperties(
+        var properties = WindowProperties(
             identity: identity, minimumSize: metadata.minimumSize ?? .zero,
             maximumSize: metadata.maximumSize ?? .zero, opaqueRegion: metadata.opaqueRegion,
             mode: show.mode, isFixedSize: show.isFixedSize, hasFrame: show.hasFrame,
             tag: tag(metadata))
+        if facts.role == .cursor, let parent = metadata.parent.flatMap({ identifiers[$0] }) {
+            properties.cursor = CursorProperties(
+                parent: parent, hotSpot: metadata.hotSpot ?? HotSpot(x: 0, y: 0))
+        }
+        return properties
     }
 
     /// What the compositor's own rules may go by: the VM's name, so that no guest passes for another,

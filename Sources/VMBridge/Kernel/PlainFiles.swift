@@ -151,3 +151,27 @@ package enum RealtimeClock {
         return vmb_clock_nanoseconds(0, &time) == 0 ? time : 0
     }
 }
+
+/// Bytes of a file that may change and shrink while they are read.
+enum FileBytes {
+    /// Reads the first `count` bytes; what the file has no more of is 0.
+    static func read(_ descriptor: Int32, count: Int) throws(KernelError) -> [UInt8] {
+        var code: Int32 = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { room, filled in
+            var done = 0
+            while done < count {
+                // UNSAFE: the room is the array's own; the offset is below its count.
+                let got = pread(
+                    descriptor, room.baseAddress.map { $0 + done }, count - done, off_t(done))
+                if got < 0, errno == EINTR { continue }
+                if got < 0 { code = errno }
+                guard got > 0 else { break }
+                done += got
+            }
+            for index in done..<count { room[index] = 0 }
+            filled = count
+        }
+        guard code == 0 else { throw KernelError("pread", code) }
+        return bytes
+    }
+}

@@ -191,7 +191,8 @@ package final class Misbehaver: ProducerObserver, ProducerConnectionDelegate {
         case .presented(let surface, let presented): return own(surface, presented.sequence)
         case .discarded(let surface, let sequence): return own(surface, sequence)
         case .configure(let surface, _), .close(let surface): return surface.value >= Self.first
-        case .welcome, .formatsChanged, .surfaceFormats, .allocated, .targets: return false
+        case .welcome, .formatsChanged, .surfaceFormats, .allocated, .targets, .input, .keymap:
+            return false
         }
     }
 

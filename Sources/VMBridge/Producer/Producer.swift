@@ -335,6 +335,8 @@ package final class Producer: ProducerConnectionDelegate {
             tell("surface \(key): frame \(sequence) discarded")
             settled(key, sequence)
         case .targets(let targets): tell("\(targets.count) consumers may be handed to")
+        case .input(let key, let input): tell("surface \(key): \(input.event)")
+        case .keymap(let keymap): tell("keymap of \(keymap.size) bytes")
         case .refused(let refused): self.refused(refused)
         }
         goOn()

@@ -137,6 +137,7 @@ package enum StatusReport {
         let counters = surface.counters
         var object = JSONObject()
         object.add("surface", surface.surface.value)
+        if let pacing = counters.pacing { object.add("pacing", pacing) }
         object.add("title", surface.title)
         object.add("app_id", surface.appID)
         object.add("gone", surface.isGone)

@@ -111,24 +111,66 @@ extension ConfigurationFileReader {
         return nil
     }
 
-    /// Reads `source socket [PATH]`, also as one word "socket:PATH".
+    /// Reads `source KIND [PLACE]`, also as one word "KIND:PLACE", and behind it `qmp PATH` for vhost-user-gpu.
     mutating func readSource(_ directive: ConfigurationDirective) -> String? {
-        guard let words = parameters(directive, 1...2, in: .vm), let first = words.first else {
+        guard var words = parameters(directive, 1...4, in: .vm), let first = words.first else {
             return nil
         }
+        var source = SourceWords(first.text)
         var kind = first
-        var path = words.count == 2 ? words[1] : nil
-        if path == nil, let colon = first.text.firstIndex(of: ":") {
-            kind.text = String(first.text[..<colon])
-            path = first
-            path?.text = String(first.text[first.text.index(after: colon)...])
-        }
+        kind.text = source.kind
         guard VMConfiguration.sourceKinds.contains(kind.text) else {
             reportChoice(kind, of: VMConfiguration.sourceKinds, what: "kind of source")
             return nil
         }
-        guard let path else { return "\(kind.text):" }
-        return readPath(path).map { "\(kind.text):\($0)" }
+        words.removeFirst()
+        var place = first
+        place.text = source.place
+        var isPlaced = first.text.contains(":")
+        if let word = words.first, word.text != "qmp" {
+            place = word
+            isPlaced = true
+            words.removeFirst()
+        }
+        var qmp = first
+        qmp.text = source.qmp ?? ""
+        if let word = words.first {
+            guard word.text == "qmp", words.count == 2, kind.text == "vhost-user-gpu" else {
+                report(
+                    .error, "\(quoted(word)) is not expected: write source \(usage(of: kind.text))",
+                    at: word.place)
+                return nil
+            }
+            qmp = words[1]
+        }
+        source.place = ""
+        source.qmp = nil
+        if !qmp.text.isEmpty {
+            guard let path = readPath(qmp) else { return nil }
+            source.qmp = path
+        }
+        if !isPlaced, kind.text != "qemu" {
+            return source.text
+        } else if kind.text == "qemu-bus" {
+            guard isClean(place, limit: 255) else { return nil }
+            source.place = place.text
+        } else if isPlaced {
+            guard let path = readPath(place) else { return nil }
+            source.place = path
+        } else {
+            report(.error, "source qemu needs the path of QEMU's QMP socket", at: kind.place)
+            return nil
+        }
+        return source.text
+    }
+
+    private func usage(of kind: String) -> String {
+        switch kind {
+        case "vhost-user-gpu": "vhost-user-gpu [PATH] [qmp PATH]"
+        case "qemu": "qemu PATH"
+        case "qemu-bus": "qemu-bus [NAME]"
+        default: "\(kind) [PATH]"
+        }
     }
 
     /// Reads `fullscreen [OUTPUT]`.

@@ -28,7 +28,7 @@ enum ConfigurationWords: CaseIterable {
             ["vm": "vm NAME { … }", "consumer": "consumer NAME { … }", "rule": "rule { … }"]
         case .vm:
             [
-                "source": "source socket [PATH]", "colour": "colour \"#RRGGBB\"",
+                "source": "source KIND [PLACE] [qmp PATH]", "colour": "colour \"#RRGGBB\"",
                 "label": "label TEXT", "budget": "budget { … }",
                 "fences": "fences auto|pass|hold", "fullscreen": "fullscreen [OUTPUT]",
             ]
@@ -47,7 +47,7 @@ enum ConfigurationWords: CaseIterable {
             ]
         case .match:
             [
-                "vm": "vm PATTERN", "source": "source socket", "role": "role toplevel",
+                "vm": "vm PATTERN", "source": "source KIND", "role": "role toplevel",
                 "content": "content graphics|data", "tag": "tag PATTERN",
                 "title": "title PATTERN", "app-id": "app-id PATTERN",
                 "size": "size WIDTHxHEIGHT", "transform": "transform NAME",

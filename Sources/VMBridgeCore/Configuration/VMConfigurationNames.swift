@@ -1,6 +1,6 @@
 extension VMConfiguration {
     /// The kinds of sources that this version knows.
-    public static let sourceKinds = ["socket"]
+    public static let sourceKinds = ["socket", "vhost-user-gpu", "qemu", "qemu-bus"]
 
     /// What is wrong with a name for a VM or a consumer; nil for a good one.
     public static func problem(ofName name: String) -> String? {
@@ -14,14 +14,21 @@ extension VMConfiguration {
         return nil
     }
 
-    /// Path of the socket that its producer connects to: absolute as configured, relative ones and the
-    /// default, NAME.sock, below the runtime directory; nil when no source is configured.
+    /// Path of the socket that its source is at: absolute as configured, relative ones and the
+    /// defaults, NAME.sock and NAME.gpu, below the runtime directory; nil when no source is configured, or one
+    /// without a socket.
     ///
     /// - Parameter directory: `$XDG_RUNTIME_DIR/vm-bridge`; empty gives relative paths as they are.
     public func socketPath(in directory: String) -> String? {
-        guard let source, let colon = source.firstIndex(of: ":") else { return nil }
-        let path = String(source[source.index(after: colon)...])
-        return RuntimePath.resolved(path.isEmpty ? "\(name).sock" : path, in: directory)
+        guard let source else { return nil }
+        let words = SourceWords(source)
+        let path: String
+        switch words.kind {
+        case "qemu-bus": return nil
+        case "vhost-user-gpu": path = words.place.isEmpty ? "\(name).gpu" : words.place
+        default: path = words.place.isEmpty ? "\(name).sock" : words.place
+        }
+        return RuntimePath.resolved(path, in: directory)
     }
 }
 

@@ -83,8 +83,14 @@ public struct Router: Sendable {
     /// - Parameter wish: stands in the place of whatever rule matches; nil for the rules.
     public func route(_ facts: SurfaceFacts, wish: RuleAction? = nil) -> Route {
         guard facts.role == .toplevel else {
-            return .refuse(
-                Refusal(.unsupported, "Only the role 1 (toplevel) is part of version 1 yet."))
+            // A pointer's image goes with the surface that it is for.
+            guard facts.role == .cursor else {
+                return .refuse(
+                    Refusal(
+                        .unsupported,
+                        "Only the roles 1 (toplevel) and 4 (cursor) are part of version 1 yet."))
+            }
+            return .show(identity(facts.metadata), ShowProperties())
         }
         let action = wish ?? rules.first { matches($0.match, facts) }?.action
         switch action {

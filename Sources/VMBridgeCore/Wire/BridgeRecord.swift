@@ -137,6 +137,10 @@ public enum BridgeRecord: Sendable, Equatable {
     case presented(SurfaceKey, PresentedRecord)
     /// A frame never reached the screen.
     case discarded(SurfaceKey, FrameSequence)
+    /// The session's keyboard; the record's descriptor holds the keymap's text.
+    case keymap(KeymapRecord)
+    /// What a person did to a surface.
+    case input(SurfaceKey, InputRecord)
     /// Who takes surfaces that the host's rules hand on.
     case targets([HandTarget])
     /// Something was refused.
@@ -146,6 +150,7 @@ public enum BridgeRecord: Sendable, Equatable {
     public var descriptors: Int {
         switch self {
         case .releasedWithFence: return 1
+        case .keymap(let keymap): return keymap.size > 0 ? 1 : 0
         case .allocated(_, let layout, _):
             return Int(layout.planes.reduce(0) { max($0, $1.descriptor) }) + 1
         default: return 0

@@ -12,6 +12,28 @@ public struct RecordFrame: Sendable, Equatable {
     public var end: Int
     /// The surface or buffer that it is about.
     public var object: UInt64
+    /// The place of a record that came by no datagram, for a source that makes records itself.
+    ///
+    /// - Parameter descriptors: how many belong to it, from the bundle's first.
+    public init(_ record: ProducerRecord, descriptors: Int) {
+        let name = record.name
+        self.init(
+            type: name.type, descriptorCount: descriptors, firstDescriptor: 0, start: 0, end: 0,
+            object: name.object)
+    }
+
+    init(
+        type: UInt16, descriptorCount: Int, firstDescriptor: Int, start: Int, end: Int,
+        object: UInt64
+    ) {
+        self.type = type
+        self.descriptorCount = descriptorCount
+        self.firstDescriptor = firstDescriptor
+        self.start = start
+        self.end = end
+        self.object = object
+    }
+
     /// Position of its body.
     var body: Int { start + SourceProtocol.headerBytes }
     /// Bytes of its body, fields included.

@@ -66,6 +66,7 @@ public enum ProducerDecoder {
         var takesFences = false
         var role = ConnectionRole.producer
         var takesAcquireFences = false
+        var wantsInput = false
         var fields = FieldWalker(start: record.body + 8, end: record.end)
         while let field = try fields.next(in: bytes) {
             switch field.tag {
@@ -77,6 +78,13 @@ public enum ProducerDecoder {
                     throw Refusal(.badValue, "Releases are wanted as records (1) or fences (2).")
                 }
                 takesFences = wanted == 2
+            case FieldTag.inputWanted:
+                try require(field, bytes: 4)
+                let wanted = bytes.u32(field.start)
+                guard wanted <= 1 else {
+                    throw Refusal(.badValue, "Input is wanted (1) or not (0).")
+                }
+                wantsInput = wanted == 1
             case FieldTag.acquireWanted:
                 try require(field, bytes: 4)
                 let wanted = bytes.u32(field.start)
@@ -96,7 +104,7 @@ public enum ProducerDecoder {
         guard role == .producer else {
             return .greetConsumer(ConsumerGreeting(name: name, takesFences: takesAcquireFences))
         }
-        return .hello(producer: name, takesFences: takesFences)
+        return .hello(producer: name, takesFences: takesFences, wantsInput: wantsInput)
     }
 
     // MARK: Buffers
@@ -230,6 +238,13 @@ public enum ProducerDecoder {
             case FieldTag.parent:
                 try require(field, bytes: 8)
                 metadata.parent = SurfaceKey(bytes.u64(field.start))
+            case FieldTag.hotSpot:
+                try require(field, bytes: 8)
+                let spot = HotSpot(x: bytes.u32(field.start), y: bytes.u32(field.start + 4))
+                guard max(spot.x, spot.y) <= VMLimits.maximumDimension else {
+                    throw Refusal(.badValue, "A hot spot lies within 16384 pixels.")
+                }
+                metadata.hotSpot = spot
             case FieldTag.sizeLimits:
                 try require(field, bytes: 16)
                 let smallest = size(bytes, field.start)

@@ -5,13 +5,14 @@ extension RecordWriter {
     /// - Parameter descriptors: how many descriptors belong to the record.
     public mutating func append(_ record: ProducerRecord, descriptors: Int = 0) {
         switch record {
-        case .hello(let producer, let takesFences):
+        case .hello(let producer, let takesFences, let wantsInput):
             begin(RecordType.hello, object: 0, descriptors: descriptors)
             put32(SourceProtocol.magic)
             put16(SourceProtocol.version)
             put16(SourceProtocol.version)
             if let producer { text(FieldTag.producerName, producer) }
             if takesFences { word(FieldTag.releaseWanted, 2) }
+            if wantsInput { word(FieldTag.inputWanted, 1) }
         case .greetConsumer(let greeting):
             begin(RecordType.hello, object: 0, descriptors: descriptors)
             put32(SourceProtocol.magic)

@@ -6,8 +6,21 @@ public enum SurfaceRole: UInt32, Sendable {
     case popup = 2
     /// A part of another surface; reserved.
     case subsurface = 3
-    /// A pointer image; reserved.
+    /// The pointer's image on another surface.
     case cursor = 4
+}
+
+/// The point of a cursor's picture that the pointer is at, in pixels from its upper left corner.
+public struct HotSpot: Sendable, Equatable {
+    /// To the right.
+    public var x: UInt32
+    /// Downwards.
+    public var y: UInt32
+    /// A point of a cursor's picture.
+    public init(x: UInt32, y: UInt32) {
+        self.x = x
+        self.y = y
+    }
 }
 
 /// What a surface says about itself. Text is clean already; an absent item is nil.
@@ -24,6 +37,8 @@ public struct SurfaceMetadata: Sendable, Equatable {
     public var minimumSize: Size?
     /// Largest size that makes sense; zero for none.
     public var maximumSize: Size?
+    /// The point of a cursor's picture that the pointer is at, in pixels.
+    public var hotSpot: HotSpot?
     /// Pixels that are not translucent, in buffer coordinates.
     public var opaqueRegion: Rectangle?
     /// The VM that it comes from, told to a consumer when the surface is made. A bridge looks at no
@@ -42,6 +57,7 @@ public struct SurfaceMetadata: Sendable, Equatable {
         if let size = update.minimumSize { minimumSize = size }
         if let size = update.maximumSize { maximumSize = size }
         if let region = update.opaqueRegion { opaqueRegion = region }
+        if let spot = update.hotSpot { hotSpot = spot }
     }
 }
 
@@ -135,8 +151,9 @@ public struct ConsumerGreeting: Sendable, Equatable {
 
 /// A record from a producer: the untrusted side's one vocabulary.
 public enum ProducerRecord: Sendable {
-    /// Greeting; the version to speak was already found. Whether releases may come as fences.
-    case hello(producer: String?, takesFences: Bool = false)
+    /// Greeting; the version to speak was already found. Whether releases may come as fences, and whether
+    /// input is wanted.
+    case hello(producer: String?, takesFences: Bool = false, wantsInput: Bool = false)
     /// The greeting of a consumer: the other way round from here on.
     case greetConsumer(ConsumerGreeting)
     /// Which consumers may this VM's surfaces be handed to?
@@ -157,4 +174,22 @@ public enum ProducerRecord: Sendable {
     case frame(FrameRecord)
     /// A fence of kind `message` ended.
     case fenceSignal(SurfaceKey, FrameSequence, isError: Bool)
+}
+
+extension ProducerRecord {
+    /// Its type on the wire, and the object that it is about there.
+    var name: (type: UInt16, object: UInt64) {
+        switch self {
+        case .hello, .greetConsumer: (RecordType.hello, 0)
+        case .targetsQuery: (RecordType.targetsQuery, 0)
+        case .bufferCreate(let key, _): (RecordType.bufferCreate, key.value)
+        case .bufferAllocate(let key, _): (RecordType.bufferAllocate, key.value)
+        case .bufferDestroy(let key): (RecordType.bufferDestroy, key.value)
+        case .surfaceCreate(let key, _, _, _): (RecordType.surfaceCreate, key.value)
+        case .surfaceUpdate(let key, _): (RecordType.surfaceUpdate, key.value)
+        case .surfaceDestroy(let key): (RecordType.surfaceDestroy, key.value)
+        case .frame(let frame): (RecordType.frame, frame.surface.value)
+        case .fenceSignal(let key, _, _): (RecordType.fenceSignal, key.value)
+        }
+    }
 }

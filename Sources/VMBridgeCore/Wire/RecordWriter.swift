@@ -141,6 +141,16 @@ extension RecordWriter {
             put32(configure.states)
             put32(configure.wantsFrame ? 1 : 0)
             put32(0)
+        case .input(let surface, let input):
+            return fixed(RecordType.input, object: surface.value, body: InputWire.bodyBytes) {
+                InputWire.put(input, &$0)
+            }
+        case .keymap(let keymap):
+            begin(RecordType.keymap, object: 0, descriptors: record.descriptors)
+            put32(keymap.size > 0 ? 1 : 0)
+            put32(keymap.size)
+            put32(keymap.repeatRate)
+            put32(keymap.repeatDelay)
         case .close(let surface):
             begin(RecordType.close, object: surface.value)
         case .allocated(let buffer, let layout, let allocator):

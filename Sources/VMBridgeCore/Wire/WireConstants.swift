@@ -63,6 +63,7 @@ public enum RecordType {
     package static let targets: UInt16 = 0x8040
     package static let clipboard: UInt16 = 0x8050
     package static let input: UInt16 = 0x8060
+    package static let keymap: UInt16 = 0x8061
     package static let refused: UInt16 = 0x80f0
 
     /// The name of a record type as the protocol document writes it.
@@ -92,6 +93,7 @@ public enum RecordType {
         case targets: "TARGETS"
         case clipboard: "CLIPBOARD"
         case input: "INPUT"
+        case keymap: "KEYMAP"
         case refused: "REFUSED"
         default: "record type 0x" + String(type, radix: 16)
         }
@@ -107,6 +109,7 @@ enum FieldTag {
     static let targets: UInt16 = 0x010b
     static let originVM: UInt16 = 0x010c
     static let parent: UInt16 = 0x0201
+    static let hotSpot: UInt16 = 0x0205
     static let title: UInt16 = 0x0301
     static let appID: UInt16 = 0x0302
     static let sentence: UInt16 = 0x0305
@@ -122,6 +125,7 @@ enum FieldTag {
     static let acquirePoint: UInt16 = 0x0801
     static let releaseWanted: UInt16 = 0x0802
     static let acquireWanted: UInt16 = 0x0806
+    static let inputWanted: UInt16 = 0x0906
     static let formats: UInt16 = 0x0b01
     /// A receiver that does not know the field refuses the record.
     static let requiredFlag: UInt16 = 1

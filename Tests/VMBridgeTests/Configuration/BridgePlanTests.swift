@@ -33,7 +33,7 @@ struct BridgePlanTests {
             """
         let plan = BridgePlan(try configuration(["a=socket:/line/a"], text))
         #expect(plan.vms.map(\.source.vm) == ["a", "b"] && plan.problems.isEmpty)
-        #expect(plan.vms.map(\.source.socketPath) == ["/line/a", "/file/b"])
+        #expect(plan.vms.map(\.source.place) == ["/line/a", "/file/b"])
         #expect(plan.vms[0].settings.label == "Work" && plan.vms[0].router.label == "Work")
     }
 

@@ -146,7 +146,7 @@ final class TinyBridge {
                 let record = try ProducerDecoder.decode(
                     header, in: bytes.span)
                 switch record {
-                case .hello(let name, let takesFences):
+                case .hello(let name, let takesFences, _):
                     producerName = name
                     producerTakesFences = takesFences
                     if let welcome { send(welcome) }

@@ -1,7 +1,7 @@
 import VMBridgeCore
 
 // Unsafe here: a guest's memory is mapped for the time of one conversion and read through pointers.
-// It cannot shrink under us: a dma-buf has a fixed size, a memfd is sealed (BufferValidator).
+// It cannot shrink under us: a dma-buf has a fixed size, a memfd is sealed (BufferValidator). One that is not is read.
 
 extension BufferMemory {
     /// The picture that a frame of this buffer shows: cropped, turned and scaled.
@@ -52,13 +52,14 @@ extension BufferMemory {
             try access.begin(descriptor)
         }
         defer { if layout.memory == .dmaBuf { access.end(descriptor) } }
-        let mapped = try MappedMemory(descriptor, count: end)
-        return try mapped.withUnsafeBytes { bytes in
-            try withPlanes(
-                index + 1,
-                planes + [
-                    PixelPlane(bytes, offset: Int(plane.offset), stride: Int(plane.stride))
-                ], access: access, body)
+        func next(_ bytes: UnsafeRawBufferPointer) throws -> Result {
+            let plane = PixelPlane(bytes, offset: Int(plane.offset), stride: Int(plane.stride))
+            return try withPlanes(index + 1, planes + [plane], access: access, body)
         }
+        guard !isUnsealed else {
+            return try FileBytes.read(descriptor, count: end).withUnsafeBytes { try next($0) }
+        }
+        let mapped = try MappedMemory(descriptor, count: end)
+        return try mapped.withUnsafeBytes { try next($0) }
     }
 }

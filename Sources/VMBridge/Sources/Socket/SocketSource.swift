@@ -4,10 +4,7 @@ import VMBridgeCore
 
 /// One VM's socket of source-v1: listens, keeps one connection at a time, turns datagrams into records
 /// for the session and the session's feedback into datagrams.
-package final class SocketSource<P: Presenter> {
-    /// Where feedback goes and records come from.
-    package let session: VMSession<P>
-    private let loop: EventLoop
+package final class SocketSource<P: Presenter>: VMSource<P> {
     private let logger: Logger
     private var listener: SeqPacketListener
     private var socket: SeqPacketSocket?
@@ -63,16 +60,15 @@ package final class SocketSource<P: Presenter> {
     package init(
         listener: consuming SeqPacketListener, session: VMSession<P>, reaper: DescriptorReaper
     ) throws(KernelError) {
-        self.session = session
         bundle = DescriptorBundle(reaper: reaper)
         self.reaper = reaper
-        loop = session.loop
         tap = session.tap
         logger = session.logger
         self.listener = listener
         input = Array(repeating: 0, count: SourceProtocol.maximumDatagram)
         bucketRate = session.limits.baseRate
         bucket = TokenBucket(rate: bucketRate, now: session.loop.now())
+        super.init(session: session)
         listening = try loop.register(self.listener.number, .read) { [unowned self] _ in
             self.accept()
         }
@@ -81,20 +77,20 @@ package final class SocketSource<P: Presenter> {
     }
 
     /// Whether a producer is connected.
-    package var isConnected: Bool { registration != nil }
+    override package var isConnected: Bool { registration != nil }
     /// Descriptors that are open for the VM.
-    package var descriptors: DescriptorHoldings {
+    override package var descriptors: DescriptorHoldings {
         var held = session.descriptors
         held.queued += outputDescriptors.count
         held.sockets += isConnected ? 2 : 1
         return held
     }
     /// Which connection it is, from 1; 0 before the first.
-    package var connectionNumber: UInt64 { generation }
+    override package var connectionNumber: UInt64 { generation }
 
     /// Other limits from the next record on, the rate of records included.
-    package func apply(_ limits: VMLimits, fences: FencePolicy) {
-        session.apply(limits, fences: fences)
+    override package func apply(_ limits: VMLimits, fences: FencePolicy) {
+        super.apply(limits, fences: fences)
         guard bucketRate != rate else { return }
         bucketRate = rate
         bucket.setRate(bucketRate, now: loop.now())
@@ -289,10 +285,11 @@ package final class SocketSource<P: Presenter> {
         }
         if isGreeted {
             session.receive(record, header, &bundle, at: time)
-        } else if case .hello(let producer, let takesFences) = record {
+        } else if case .hello(let producer, let takesFences, let wantsInput) = record {
             isGreeted = true
             session.producerTakesFences = takesFences
             say(.welcome(session.welcome(generation: generation)))
+            session.wantsInput = wantsInput
             session.tell(.debug, "greeted by \(producer ?? "a producer without a name")")
         } else if case .greetConsumer(let greeting) = record, consumers != nil {
             guard header.end == count else {
@@ -339,7 +336,7 @@ package final class SocketSource<P: Presenter> {
     // MARK: Output
 
     /// Takes the session's feedback and sends what the producer's queue takes. Called after each batch.
-    package func settle() {
+    override package func settle() {
         session.settle()
         hadRead = hasRead
         hasRead = false
@@ -409,7 +406,7 @@ package final class SocketSource<P: Presenter> {
     }
 
     /// Closes the socket and ends the session.
-    package func shutDown() {
+    override package func shutDown() {
         disconnect("the bridge ends")
         room?.shutDown()
         consumers = nil
