@@ -183,7 +183,10 @@ extension DoctorFacts {
     private static func gatherSession() -> SessionSide {
         var session = SessionSide()
         session.descriptors = try? DescriptorLimit.current()
+        session.hasBusLibrary = LoadedLibrary("libsystemd.so.0") != nil
+        session.hasBusAddress = SystemFiles.variable("DBUS_SESSION_BUS_ADDRESS") != nil
         guard let path = SystemFiles.variable("XDG_RUNTIME_DIR") else { return session }
+        if access("\(path)/bus", R_OK | W_OK) == 0 { session.hasBusAddress = true }
         var directory = SessionSide.Directory(path: path)
         var facts = stat()
         directory.exists = stat(path, &facts) == 0 && facts.st_mode & S_IFMT == S_IFDIR

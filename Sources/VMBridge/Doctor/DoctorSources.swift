@@ -3,7 +3,7 @@ import VMBridgeCore
 extension Doctor {
     /// What each kind of source would get: how its buffers reach the screen and its fences are kept.
     static func sources(_ facts: DoctorFacts) -> [DoctorFinding] {
-        [dmaBufPath(facts), memfdPath(facts), fencePath(facts)]
+        [dmaBufPath(facts), memfdPath(facts), fencePath(facts)] + qemuSources(facts)
     }
 
     private static func finding(

@@ -37,6 +37,8 @@ enum DoctorHosts {
         facts.devices.user = "alice"
         facts.session.descriptors = DescriptorLimit(soft: 1024, hard: 524_288)
         facts.session.runtimeDirectory = .init(path: "/run/user/1000")
+        facts.session.hasBusLibrary = true
+        facts.session.hasBusAddress = true
         facts.compositor = .offers(offer)
         return facts
     }()
@@ -405,6 +407,17 @@ enum DoctorHosts {
     }
 
     private static let sourceCases = [
+        Case("sources.vhost-user-gpu.memory", .ok, "256 MiB in 8192 pieces", perfect),
+        Case(
+            "sources.vhost-user-gpu.memory", .note, "copied by damage", "udmabuf above",
+            loss: "udmabuf", host { $0.devices.udmabuf = nil }),
+        Case("sources.qemu.bus", .ok, "on the session bus", perfect),
+        Case(
+            "sources.qemu.bus", .note, "no session bus", "dbus-run-session",
+            host { $0.session.hasBusAddress = false }),
+        Case(
+            "sources.qemu.bus", .missing, "libsystemd.so.0", "libsystemd0",
+            loss: "QEMU's D-Bus display", host { $0.session.hasBusLibrary = false }),
         Case("sources.socket.dma-buf", .ok, "linux-dmabuf (zero copy)", perfect),
         Case("sources.socket.memfd", .ok, "wl_shm pool", perfect),
         Case("sources.socket.fence", .ok, "releases by drm-syncobj point", perfect),
