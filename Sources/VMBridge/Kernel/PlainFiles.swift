@@ -73,6 +73,34 @@ package final class ReadableFile {
 }
 
 extension MemoryFile {
+    /// Whether mapping it cannot end in SIGBUS; false of what is no memfd, too.
+    package static func isSealedAgainstShrinking(_ descriptor: Int32) -> Bool {
+        (try? seals(of: descriptor))?.contains(.shrink) ?? false
+    }
+
+    /// The first `count` bytes, without mapping them: somebody may make the file shorter at any time.
+    ///
+    /// - Parameter descriptor: lent; open for reading.
+    /// - Throws: also when there are fewer (`ENODATA`).
+    package static func bytes(of descriptor: Int32, count: Int) throws(KernelError) -> [UInt8] {
+        var failure: Int32 = ENODATA
+        // UNSAFE: the kernel fills at most the capacity, and says how much it did.
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            filled = 0
+            while filled < count {
+                let got = pread(
+                    descriptor, buffer.baseAddress.map { $0 + filled }, count - filled,
+                    off_t(filled))
+                if got < 0 && errno == EINTR { continue }
+                if got < 0 { failure = errno }
+                guard got > 0 else { return }
+                filled += got
+            }
+        }
+        guard bytes.count == count else { throw KernelError("pread", failure) }
+        return bytes
+    }
+
     /// Writes bytes into a memfd without mapping it; the file does not grow by it when it is sealed.
     ///
     /// - Parameter descriptor: lent; open for writing.
