@@ -147,6 +147,11 @@ static void free_buffer(struct buffer *buffer)
 	must(DRM_IOCTL_MODE_DESTROY_DUMB, &destroy, "end of a dumb buffer");
 }
 
+static int rank(const struct drm_mode_modeinfo *mode)
+{
+	return (mode->type & DRM_MODE_TYPE_USERDEF ? 2 : 0) + (mode->type & DRM_MODE_TYPE_PREFERRED ? 1 : 0);
+}
+
 /* The preferred mode of a connector, asked for anew; false while nothing is connected. */
 static bool find_mode(uint32_t connector, struct drm_mode_modeinfo *mode, bool tell)
 {
@@ -165,8 +170,9 @@ static bool find_mode(uint32_t connector, struct drm_mode_modeinfo *mode, bool t
 		count = get.count_modes;
 	if (count == 0)
 		return false;
+	/* One of the kernel's command line stands above the device's. */
 	for (unsigned int i = count; i-- > 0;)
-		if (modes[i].type & DRM_MODE_TYPE_PREFERRED)
+		if (rank(&modes[i]) >= rank(&modes[best]))
 			best = i;
 	for (unsigned int i = 0; tell && i < count; i++)
 		say("offers %ux%u%s", modes[i].hdisplay, modes[i].vdisplay, i == best ? " preferred" : "");
@@ -241,16 +247,16 @@ static void open_card(int seconds)
 	fail("/dev/dri/card0");
 }
 
-/* Arguments */
-
+/* NAME=NUMBER among the words; the last one counts. */
 static int option(char *const *words, const char *name, int usual)
 {
 	size_t length = strlen(name);
+	int value = usual;
 
 	for (; *words; words++)
 		if (!strncmp(*words, name, length) && (*words)[length] == '=')
-			return atoi(*words + length + 1);
-	return usual;
+			value = atoi(*words + length + 1);
+	return value;
 }
 
 /* Modes */
