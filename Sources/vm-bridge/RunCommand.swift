@@ -61,6 +61,11 @@ struct RunCommand: ParsableCommand {
             valueName: "DIR"), completion: .directory)
     var capture: String?
 
+    @Flag(
+        name: .long,
+        help: "With --capture: read each frame's pixels and write their checksums to DIR/frames.log.")
+    var captureFrames = false
+
     @Option(
         name: .long,
         help: ArgumentHelp(
@@ -130,6 +135,9 @@ struct RunCommand: ParsableCommand {
         }
         guard headless || capture == nil else {
             throw ValidationError("--capture needs --headless: a compositor's windows are its own.")
+        }
+        guard capture != nil || !captureFrames else {
+            throw ValidationError("--capture-frames needs --capture: its log is in that directory.")
         }
         guard headless || outputSize == nil else {
             throw ValidationError("--output-size needs --headless: a compositor sizes its windows.")
@@ -280,6 +288,7 @@ struct RunCommand: ParsableCommand {
         if let size = parsedSize { options.windowSize = size }
         options.refreshRate = refresh
         options.captureDirectory = capture
+        options.logsFrames = captureFrames
         var configuration = BridgeConfiguration(
             sources: try source.map { try SourceSpecification($0) },
             presentation: headless ? .headless(options) : .wayland(display: display))

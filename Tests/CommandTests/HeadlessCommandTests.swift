@@ -14,6 +14,10 @@ struct HeadlessCommandTests {
         let kind = try Program.run(["run", "--source", "a=carrier:pigeon", "--headless"])
         #expect(kind.status == 64)
         #expect(kind.err.contains("carrier"))
+        let frames = try Program.run(
+            ["run", "--source", "a=socket:/tmp/x.sock", "--headless", "--capture-frames"])
+        #expect(frames.status == 64)
+        #expect(frames.err.contains("--capture"))
         let compositor = try Program.run(["run", "--source", "a=socket:/tmp/vmb-none.sock"])
         #expect(compositor.status == 69)
         #expect(compositor.err.contains("WAYLAND_DISPLAY"))
@@ -40,7 +44,8 @@ struct HeadlessCommandTests {
     func capture() throws {
         let out = try Place.temporary()
         defer { try? FileManager.default.removeItem(atPath: out) }
-        let bridge = try RunningBridge(vms: ["a", "b"], ["--headless", "--capture", out])
+        let bridge = try RunningBridge(
+            vms: ["a", "b"], ["--headless", "--capture", out, "--capture-frames"])
         let first = try bridge.produce(
             "a",
             [
@@ -78,6 +83,14 @@ struct HeadlessCommandTests {
         let log = try String(contentsOfFile: out + "/commits.jsonl", encoding: .utf8)
         let lines = log.split(separator: "\n").filter { $0.contains("\"vm\":\"a\"") }
         #expect(lines.count == report.surfaces.first?.shown)
+        let frames = try String(contentsOfFile: out + "/frames.log", encoding: .utf8)
+            .split(separator: "\n").filter { $0.hasPrefix("a 0 ") }
+        #expect(frames.count == lines.count)
+        var checksum = PixelChecksum()
+        checksum.add(picture)
+        let last = try #require(frames.last?.split(separator: " "))
+        #expect(last[3] == "320x200")
+        #expect(UInt32(last[4], radix: 16) == checksum.value)
         #expect(lines.last?.contains("\"title\":\"[a] One\"") == true)
     }
 

@@ -8,17 +8,22 @@ kernel_packages="linux-image-6.12-amd64 linux-image-amd64"
 # Loaded by init before the root can be mounted.
 boot_modules="9pnet_virtio 9p overlay virtio_rng"
 # Put into /modules of the machine, loaded by a test that wants them (load_module in lib.sh).
-test_modules="vgem virtio_gpu"
+test_modules="vgem virtio_gpu kvm_amd"
 # Our own module, built for that kernel; what it needs of the kernel's comes along. See modules/README.md.
 our_module=vmbtest
 our_module_needs="drm_kms_helper drm_shmem_helper"
 our_module_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/modules
 our_module_sources="Kbuild device.c device.h display.c fences.c vmbtest.h"
+# The small guest of tests with QEMU (guest/), on the same kernel: displays, then what input comes by.
+guest_modules="virtio_gpu bochs virtio_input evdev psmouse xhci_pci usbhid hid_generic"
+guest_source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/guest
 
 # What the compositors and the tests need in every root.
 common_packages="wayland-utils wayland-protocols netpbm
     libgl1-mesa-dri libegl1 libegl-mesa0 libgles2 libgbm1 xkb-data fonts-dejavu-core
     libwayland-client0 libpng16-16t64 libstdc++6 kmod procps strace"
+# A QEMU with its D-Bus display and OpenGL, and what speaks to its sockets.
+qemu_packages="qemu-system-x86 qemu-system-modules-opengl socat"
 # The roots, by name; a test names one other than the first by a line "# root: NAME".
 # stable: weston 14 and Mesa 25, the first Debian release whose software renderer imports dma-bufs. kwin's
 # screenshots come by D-Bus: a bus, and busctl of systemd.
@@ -32,8 +37,9 @@ root_suite() {
 }
 root_packages() {
     case $1 in
-        stable) echo "$common_packages weston sway labwc grim kwin-wayland mutter dbus-daemon systemd" ;;
-        newer) echo "$common_packages weston sway grim" ;;
+        stable) echo "$common_packages weston sway labwc grim kwin-wayland mutter dbus-daemon systemd wtype wlrctl
+            $qemu_packages libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-log libvirt-clients" ;;
+        newer) echo "$common_packages weston sway grim $qemu_packages" ;;
     esac
 }
 
@@ -51,4 +57,9 @@ initramfs=$cache/initramfs-$({
     cat "$(dirname "${BASH_SOURCE[0]}")/init"
     # shellcheck disable=SC2086  # a list of names
     cd "$our_module_dir" && cat $our_module_sources
+} | digest).cpio.gz
+# Read by what starts such guests: guests.sh.
+guest_initramfs=$cache/guest-$({
+    printf "%s" "1 ${kernel_dir##*/} $guest_modules"
+    cat "$guest_source_dir/init" "$guest_source_dir/guest-draw.c"
 } | digest).cpio.gz

@@ -43,7 +43,9 @@ public final class BridgeService {
         let graphics = configuration.graphicsProgram.map(GraphicsWorkerOptions.init(program:))
         switch configuration.presentation {
         case .headless(let options):
-            let capture = try options.captureDirectory.map(HeadlessCapture.init(directory:))
+            let capture = try options.captureDirectory.map {
+                try HeadlessCapture(directory: $0, logsFrames: options.logsFrames)
+            }
             self.capture = capture
             running = .headless(
                 try Bridge(configuration, passed: passed, loop: loop, logger: logger) { plan, _ in

@@ -73,6 +73,29 @@ package final class ReadableFile {
 }
 
 extension MemoryFile {
+    /// The first `count` bytes, without mapping them: somebody may make the file shorter at any time.
+    ///
+    /// - Parameter descriptor: lent; open for reading.
+    /// - Throws: also when there are fewer (`ENODATA`).
+    package static func bytes(of descriptor: Int32, count: Int) throws(KernelError) -> [UInt8] {
+        var failure: Int32 = ENODATA
+        // UNSAFE: the kernel fills at most the capacity, and says how much it did.
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            filled = 0
+            while filled < count {
+                let got = pread(
+                    descriptor, buffer.baseAddress.map { $0 + filled }, count - filled,
+                    off_t(filled))
+                if got < 0 && errno == EINTR { continue }
+                if got < 0 { failure = errno }
+                guard got > 0 else { return }
+                filled += got
+            }
+        }
+        guard bytes.count == count else { throw KernelError("pread", failure) }
+        return bytes
+    }
+
     /// Writes bytes into a memfd without mapping it; the file does not grow by it when it is sealed.
     ///
     /// - Parameter descriptor: lent; open for writing.
@@ -149,29 +172,5 @@ package enum RealtimeClock {
     package static func now() -> UInt64 {
         var time: UInt64 = 0
         return vmb_clock_nanoseconds(0, &time) == 0 ? time : 0
-    }
-}
-
-/// Bytes of a file that may change and shrink while they are read.
-enum FileBytes {
-    /// Reads the first `count` bytes; what the file has no more of is 0.
-    static func read(_ descriptor: Int32, count: Int) throws(KernelError) -> [UInt8] {
-        var code: Int32 = 0
-        let bytes = [UInt8](unsafeUninitializedCapacity: count) { room, filled in
-            var done = 0
-            while done < count {
-                // UNSAFE: the room is the array's own; the offset is below its count.
-                let got = pread(
-                    descriptor, room.baseAddress.map { $0 + done }, count - done, off_t(done))
-                if got < 0, errno == EINTR { continue }
-                if got < 0 { code = errno }
-                guard got > 0 else { break }
-                done += got
-            }
-            for index in done..<count { room[index] = 0 }
-            filled = count
-        }
-        guard code == 0 else { throw KernelError("pread", code) }
-        return bytes
     }
 }

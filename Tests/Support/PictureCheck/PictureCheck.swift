@@ -6,6 +6,8 @@ import VMBridge
 ///     PictureCheck pattern SCREENSHOT WxH FOURCC SEED LABEL FRAMES [TOLERANCE]
 ///     PictureCheck picture SCREENSHOT PART
 ///     PictureCheck rows SCREENSHOT [--seed SEED]… [--windows N] [--covered]
+///     PictureCheck guest SEED FRAMES PICTURE…
+///     PictureCheck frames SEED FRAMES LOG VM SLOT [--last FRAME] [--distinct N] [--others N]
 ///
 /// `pattern` looks for the reference producer's test pattern of one of the frames (`7` or `3-9`) as a
 /// reader of the buffer sees it, `picture` for a PNG. Prints where it is, `X Y` first. TOLERANCE is how
@@ -16,6 +18,9 @@ import VMBridge
 /// none, and a frame that was overwritten after its release, are told and fail; so do fewer than N windows
 /// (1 if not given) and a SEED that is not there. With `--covered` rows that cannot be read do not count:
 /// something else hides them. Windows of other seeds may always hide each other.
+///
+/// `guest` and `frames` know the pattern of the small guest (Tests/vm/guest), see `GuestPictures`: of whole pictures,
+/// and of the checksums in `frames.log` of `vm-bridge run --capture-frames`.
 ///
 /// Exit codes: 0 found, 1 not found, 64 wrong usage or an unreadable file.
 @main
@@ -29,10 +34,15 @@ struct PictureCheck {
         }
     }
 
-    private struct WrongUsage: Error {}
+    struct WrongUsage: Error {}
 
     private static func run(_ arguments: [String]) throws -> Bool {
         guard arguments.count >= 2 else { throw WrongUsage() }
+        switch arguments[0] {
+        case "guest": return try GuestPictures(Array(arguments[1...])).check()
+        case "frames": return try GuestFrames(Array(arguments[1...])).check()
+        default: break
+        }
         let screenshot = try PNGFile.read(arguments[1])
         switch arguments[0] {
         case "picture" where arguments.count == 3:

@@ -13,21 +13,23 @@ package struct CapturedWindow: Sendable {
 }
 
 /// Writes what a headless bridge shows: each surface's last frame as `VM-SLOT.png` and a line of JSON
-/// for each commit in `commits.jsonl`. Writing to files may wait for the disk; the headless mode takes
+/// for each commit in `commits.jsonl`; if asked to, also what each commit showed in `frames.log`, a line
+/// `VM SLOT SEQUENCE WIDTHxHEIGHT CRC` of ``PixelChecksum`` (eight digits), or `-` and why it cannot be read. Writing to files may wait for the disk; the headless mode takes
 /// that, the Wayland one writes nothing.
 package final class HeadlessCapture {
     private let directory: String
     private var log: FileWriter
-    private var line: [UInt8] = []
+    private var frames: FileWriter?
     private var buffered: [UInt8] = []
     /// The last picture of each surface that was kept, by file name.
     package private(set) var windows: [String: CapturedWindow] = [:]
 
-    /// Makes the directory if it is not there and begins a new log in it.
-    package init(directory: String) throws(KernelError) {
+    /// Makes the directory if it is not there and begins new logs in it.
+    package init(directory: String, logsFrames: Bool = false) throws(KernelError) {
         self.directory = directory
         try FileWriter.makeDirectory(directory)
         log = try FileWriter(path: directory + "/commits.jsonl")
+        if logsFrames { frames = try FileWriter(path: directory + "/frames.log") }
         buffered.reserveCapacity(8192)
     }
 
@@ -54,6 +56,24 @@ package final class HeadlessCapture {
         buffered.append(contentsOf: object.text.utf8)
         buffered.append(UInt8(ascii: "\n"))
         if buffered.count > 8000 { flush() }
+    }
+
+    /// Reads the pixels as they are now and writes their line at once; nothing when that was not asked for.
+    func logFrame(vm: String, _ frame: Frame, _ memory: BufferMemory, slot: SlotIndex) {
+        guard frames != nil else { return }
+        var size = frame.size
+        var found: String
+        do {
+            let checksum = try memory.checksum(of: frame)
+            size = checksum.size
+            let digits = String(checksum.crc32, radix: 16)
+            found = String(repeating: "0", count: 8 - digits.count) + digits
+        } catch {
+            found = "- \(error)"
+        }
+        let name = CleanText.identifier(vm)
+        let line = "\(name) \(slot.index) \(frame.sequence.value) \(size) \(found)\n"
+        frames?.write(Array(line.utf8))
     }
 
     /// Writes out what the log holds back.

@@ -1,7 +1,8 @@
+import Glibc
 import VMBridgeCore
 
 // Unsafe here: a guest's memory is mapped for the time of one conversion and read through pointers.
-// It cannot shrink under us: a dma-buf has a fixed size, a memfd is sealed (BufferValidator). One that is not is read.
+// It cannot shrink under us: a dma-buf has a fixed size, and a memfd that is not sealed against it is read, not mapped.
 
 extension BufferMemory {
     /// The picture that a frame of this buffer shows: cropped, turned and scaled.
@@ -11,6 +12,46 @@ extension BufferMemory {
     package func picture(
         of frame: Frame, access: some BufferAccess = LinuxBufferAccess()
     ) throws -> Picture {
+        let picture = try unscaledPicture(of: frame, access: access)
+        guard let size = frame.destination else { return picture }
+        return picture.scaledByArea(width: Int(size.width), height: Int(size.height))
+    }
+
+    /// Checksum and size of the pixels that a frame of this buffer shows, cropped and turned but not scaled.
+    ///
+    /// - Throws: as ``picture(of:access:)``.
+    package func checksum(
+        of frame: Frame, access: some BufferAccess = LinuxBufferAccess()
+    ) throws -> (size: Size, crc32: UInt32) {
+        var checksum = PixelChecksum()
+        let format = try PixelFormat(fourcc: layout.format.rawValue)
+        guard format == .xrgb8888 || format == .argb8888, frame.transform == .normal,
+            !layout.isBottomUp
+        else {
+            let picture = try unscaledPicture(of: frame, access: access)
+            checksum.add(picture)
+            let size = Size(width: UInt32(picture.width), height: UInt32(picture.height))
+            return (size, checksum.value)
+        }
+        let area =
+            frame.crop
+            ?? Rectangle(x: 0, y: 0, width: layout.size.width, height: layout.size.height)
+        try withPlanes(0, [], access: access) { planes in
+            for plane in planes {
+                for row in Int(area.y)..<Int(area.y) + Int(area.height) {
+                    let begin = plane.offset + row * plane.stride + Int(area.x) * 4
+                    let end = begin + Int(area.width) * 4
+                    // Validated: a crop lies within its buffer, the buffer's rows within the plane.
+                    guard end <= plane.memory.count else { throw KernelError("a row", ERANGE) }
+                    checksum.add(
+                        xrgb: UnsafeRawBufferPointer(rebasing: plane.memory[begin..<end]))
+                }
+            }
+        }
+        return (Size(width: area.width, height: area.height), checksum.value)
+    }
+
+    private func unscaledPicture(of frame: Frame, access: some BufferAccess) throws -> Picture {
         let format = try PixelFormat(fourcc: layout.format.rawValue)
         var picture = try withPlanes(0, [], access: access) { planes throws(PictureError) in
             try Picture(
@@ -28,13 +69,10 @@ extension BufferMemory {
         {
             picture = picture.transformed(transform.inverse)
         }
-        if let size = frame.destination {
-            picture = picture.scaledByArea(width: Int(size.width), height: Int(size.height))
-        }
         return picture
     }
 
-    /// Maps plane after plane and lends all of them at once.
+    /// Maps plane after plane, or reads it where mapping is not safe, and lends all of them at once.
     private func withPlanes<Result>(
         _ index: Int, _ planes: [PixelPlane], access: some BufferAccess,
         _ body: ([PixelPlane]) throws -> Result
@@ -52,14 +90,17 @@ extension BufferMemory {
             try access.begin(descriptor)
         }
         defer { if layout.memory == .dmaBuf { access.end(descriptor) } }
-        func next(_ bytes: UnsafeRawBufferPointer) throws -> Result {
-            let plane = PixelPlane(bytes, offset: Int(plane.offset), stride: Int(plane.stride))
-            return try withPlanes(index + 1, planes + [plane], access: access, body)
+        func lend(_ bytes: UnsafeRawBufferPointer) throws -> Result {
+            try withPlanes(
+                index + 1,
+                planes + [
+                    PixelPlane(bytes, offset: Int(plane.offset), stride: Int(plane.stride))
+                ], access: access, body)
         }
-        guard !isUnsealed else {
-            return try FileBytes.read(descriptor, count: end).withUnsafeBytes { try next($0) }
+        if isUnsealed {
+            return try MemoryFile.bytes(of: descriptor, count: end).withUnsafeBytes(lend)
         }
         let mapped = try MappedMemory(descriptor, count: end)
-        return try mapped.withUnsafeBytes { try next($0) }
+        return try mapped.withUnsafeBytes(lend)
     }
 }

@@ -10,6 +10,8 @@ public struct HeadlessOptions: Sendable {
     public var windowSize = Size.zero
     /// Directory for each surface's last frame as PNG and the log of commits; nil for none.
     public var captureDirectory: String?
+    /// Whether each frame's pixels are read when it is committed, for a line in the capture's `frames.log`.
+    public var logsFrames = false
     /// The usual virtual output without a capture.
     public init() {}
 }
@@ -152,6 +154,7 @@ package final class HeadlessPresenter: Presenter {
         if let capture, let window = windows[id], let memory = memories[frame.buffer] {
             capture.log(
                 vm: vmName, window.properties, frame, memory, slot: id.slot, now: loop.now())
+            capture.logFrame(vm: vmName, frame, memory, slot: id.slot)
         }
         arm()
     }
