@@ -69,6 +69,8 @@ enum vmb_protocol {
     VMB_MAXIMUM_DAMAGE = 64,
     VMB_MAXIMUM_FORMATS = 1024,
     VMB_MAXIMUM_TARGETS = 64,
+    VMB_MAXIMUM_KEYMAP = 1048576,
+    VMB_MAXIMUM_CURSOR = 256,
     VMB_MAXIMUM_DIMENSION = 16384,
     VMB_MAXIMUM_TARGET_TIME = 1000000000
 };
@@ -99,7 +101,8 @@ enum vmb_record_type {
     VMB_RECORD_DISCARDED = 0x8031,
     VMB_RECORD_TARGETS = 0x8040,
     VMB_RECORD_CLIPBOARD = 0x8050, /* reserved */
-    VMB_RECORD_INPUT = 0x8060,     /* reserved */
+    VMB_RECORD_INPUT = 0x8060,
+    VMB_RECORD_KEYMAP = 0x8061,
     VMB_RECORD_REFUSED = 0x80f0
 };
 
@@ -112,6 +115,7 @@ enum vmb_field_tag {
     VMB_FIELD_TARGETS = 0x010b,
     VMB_FIELD_ORIGIN_VM = 0x010c,
     VMB_FIELD_PARENT = 0x0201,
+    VMB_FIELD_CURSOR_HOT_SPOT = 0x0205,
     VMB_FIELD_TITLE = 0x0301,
     VMB_FIELD_APP_ID = 0x0302,
     VMB_FIELD_SENTENCE = 0x0305,
@@ -127,6 +131,7 @@ enum vmb_field_tag {
     VMB_FIELD_ACQUIRE_POINT = 0x0801,
     VMB_FIELD_RELEASE_WANTED = 0x0802,
     VMB_FIELD_ACQUIRE_WANTED = 0x0806,
+    VMB_FIELD_INPUT_WANTED = 0x0906,
     VMB_FIELD_FORMATS = 0x0b01
 };
 
@@ -181,7 +186,7 @@ enum vmb_buffer_flag { VMB_BUFFER_BOTTOM_UP = 1 };
 /* What the program at the other end of a connection is (§5.1). */
 enum vmb_connection { VMB_CONNECTION_PRODUCER = 1, VMB_CONNECTION_CONSUMER = 2 };
 
-/* What a surface is (§5.2). 2 to 4 are reserved. */
+/* What a surface is (§5.2). 2 and 3 are reserved. */
 enum vmb_role { VMB_ROLE_TOPLEVEL = 1, VMB_ROLE_POPUP = 2, VMB_ROLE_SUBSURFACE = 3, VMB_ROLE_CURSOR = 4 };
 
 /* Kinds of content (§5.2). */
@@ -222,6 +227,32 @@ enum vmb_state {
     VMB_STATE_TILED_BOTTOM = 1 << 8,
     VMB_STATE_SUSPENDED = 1 << 9
 };
+
+/* What happened in an INPUT (§6.4), and which of `detail` and the four places it uses. Places are signed, in 1/256 of a
+ * pixel: cast to int32_t. Kinds that are not here are to be skipped. */
+enum vmb_input_kind {
+    VMB_INPUT_KEYBOARD_ENTER = 1,
+    VMB_INPUT_KEYBOARD_LEAVE = 2,
+    VMB_INPUT_KEY = 3,            /* detail: KEY_ code; a: 1 down, 0 up */
+    VMB_INPUT_MODIFIERS = 4,      /* a: depressed, b: latched, c: locked, d: group */
+    VMB_INPUT_POINTER_ENTER = 5,  /* a: x, b: y */
+    VMB_INPUT_POINTER_LEAVE = 6,
+    VMB_INPUT_POINTER_MOTION = 7, /* a: x, b: y */
+    VMB_INPUT_BUTTON = 8,         /* detail: BTN_ code; a: 1 down, 0 up */
+    VMB_INPUT_AXIS = 9,           /* detail: axis; a: distance, b: notches times 120, both signed */
+    VMB_INPUT_AXIS_STOP = 10,     /* detail: axis */
+    VMB_INPUT_FRAME = 11,
+    VMB_INPUT_TOUCH_DOWN = 12,    /* detail: finger; a: x, b: y */
+    VMB_INPUT_TOUCH_MOTION = 13,  /* detail: finger; a: x, b: y */
+    VMB_INPUT_TOUCH_UP = 14,      /* detail: finger */
+    VMB_INPUT_TOUCH_CANCEL = 15
+};
+
+/* Axes of VMB_INPUT_AXIS and VMB_INPUT_AXIS_STOP (§6.4). */
+enum vmb_axis { VMB_AXIS_VERTICAL = 0, VMB_AXIS_HORIZONTAL = 1 };
+
+/* Formats of a KEYMAP (§6.4). */
+enum vmb_keymap_format { VMB_KEYMAP_NONE = 0, VMB_KEYMAP_XKB_V1 = 1 };
 
 /* Common pixel formats; all others of drm_fourcc.h have the same numbers here. */
 enum vmb_fourcc {
@@ -270,6 +301,12 @@ struct vmb_size_limits {
     uint32_t smallest_height;
     uint32_t largest_width;
     uint32_t largest_height;
+};
+
+/* Payload of VMB_FIELD_CURSOR_HOT_SPOT (§5.4). */
+struct vmb_hot_spot {
+    uint32_t x;
+    uint32_t y;
 };
 
 /* An entry of VMB_FIELD_FORMATS (§5.1). In FORMATS_CHANGED with an object other than 0 the list says what suits that surface best. */
@@ -412,6 +449,27 @@ struct vmb_discarded {
     uint64_t sequence;
 };
 
+/* VMB_RECORD_INPUT (§6.4). */
+struct vmb_input {
+    struct vmb_header header; /* object: surface */
+    uint32_t kind;
+    uint32_t detail;
+    uint64_t time; /* the host's CLOCK_MONOTONIC, nanoseconds */
+    uint32_t a;
+    uint32_t b;
+    uint32_t c;
+    uint32_t d;
+};
+
+/* VMB_RECORD_KEYMAP (§6.4). The descriptor is to be mapped with MAP_PRIVATE. */
+struct vmb_keymap {
+    struct vmb_header header;
+    uint32_t format;
+    uint32_t size;
+    uint32_t repeat_rate;
+    uint32_t repeat_delay; /* milliseconds */
+};
+
 /* VMB_RECORD_REFUSED (§7). */
 struct vmb_refused {
     struct vmb_header header; /* object: that of the refused record */
@@ -429,6 +487,7 @@ VMB_STATIC_ASSERT(offsetof(struct vmb_field, length) == 4, "field.length");
 VMB_STATIC_ASSERT(sizeof(struct vmb_rectangle) == 16, "rectangle");
 VMB_STATIC_ASSERT(sizeof(struct vmb_size) == 8, "size");
 VMB_STATIC_ASSERT(sizeof(struct vmb_size_limits) == 16, "size_limits");
+VMB_STATIC_ASSERT(sizeof(struct vmb_hot_spot) == 8, "hot_spot");
 VMB_STATIC_ASSERT(sizeof(struct vmb_format) == 24, "format");
 VMB_STATIC_ASSERT(offsetof(struct vmb_format, modifier) == 8, "format.modifier");
 VMB_STATIC_ASSERT(sizeof(struct vmb_plane) == 16, "plane");
@@ -452,6 +511,9 @@ VMB_STATIC_ASSERT(sizeof(struct vmb_configure) == 40, "configure");
 VMB_STATIC_ASSERT(sizeof(struct vmb_presented) == 48, "presented");
 VMB_STATIC_ASSERT(offsetof(struct vmb_presented, refresh) == 40, "presented.refresh");
 VMB_STATIC_ASSERT(sizeof(struct vmb_discarded) == 24, "discarded");
+VMB_STATIC_ASSERT(sizeof(struct vmb_input) == 48, "input");
+VMB_STATIC_ASSERT(offsetof(struct vmb_input, time) == 24, "input.time");
+VMB_STATIC_ASSERT(sizeof(struct vmb_keymap) == 32, "keymap");
 VMB_STATIC_ASSERT(sizeof(struct vmb_refused) == 32, "refused");
 VMB_STATIC_ASSERT(offsetof(struct vmb_refused, sequence) == 24, "refused.sequence");
 
@@ -602,6 +664,21 @@ static inline int vmb_put_hello(struct vmb_writer *writer, const char *name) {
     vmb_begin(writer, &hello, sizeof hello);
     if (name != NULL)
         vmb_add_text(writer, VMB_FIELD_PRODUCER_NAME, name);
+    return vmb_end(writer);
+}
+
+/* The same of a producer that wants input (§6.4): INPUT and KEYMAP come then. */
+static inline int vmb_put_hello_with_input(struct vmb_writer *writer, const char *name) {
+    struct vmb_hello hello;
+    uint32_t wanted = 1;
+    vmb_record_init(&hello, sizeof hello, VMB_RECORD_HELLO, 0);
+    hello.magic = VMB_MAGIC;
+    hello.lowest = VMB_VERSION;
+    hello.highest = VMB_VERSION;
+    vmb_begin(writer, &hello, sizeof hello);
+    if (name != NULL)
+        vmb_add_text(writer, VMB_FIELD_PRODUCER_NAME, name);
+    vmb_add_field(writer, VMB_FIELD_INPUT_WANTED, 0, &wanted, sizeof wanted);
     return vmb_end(writer);
 }
 

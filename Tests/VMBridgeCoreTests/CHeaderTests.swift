@@ -44,6 +44,11 @@ struct CHeaderTests {
             "VMB_CONNECTION_CONSUMER": UInt64(ConnectionRole.consumer.rawValue),
             "VMB_MAXIMUM_DIMENSION": UInt64(VMLimits.maximumDimension),
             "VMB_MAXIMUM_TARGET_TIME": SourceProtocol.maximumTargetTime,
+            "VMB_MAXIMUM_KEYMAP": UInt64(SourceProtocol.maximumKeymap),
+            "VMB_MAXIMUM_CURSOR": UInt64(SourceProtocol.maximumCursor),
+            "VMB_AXIS_VERTICAL": UInt64(ScrollAxis.vertical.rawValue),
+            "VMB_AXIS_HORIZONTAL": UInt64(ScrollAxis.horizontal.rawValue),
+            "VMB_KEYMAP_NONE": 0, "VMB_KEYMAP_XKB_V1": 1,
             "VMB_BUFFER_BOTTOM_UP": 1, "VMB_CONTENT_GRAPHICS": 0, "VMB_CONTENT_OTHER": 1,
             "VMB_FENCE_DONE": 0, "VMB_FENCE_ERROR": 1, "VMB_CONFIGURE_WANTS_FRAME": 1,
             "VMB_MEMORY_DMA_BUF": UInt64(MemoryKind.dmaBuf.rawValue),
@@ -63,6 +68,11 @@ struct CHeaderTests {
         for (name, number) in try NamedNumbers.read("FieldTag") {
             let name = name == "required_flag" ? "REQUIRED" : name.uppercased()
             all["VMB_FIELD_\(name)"] = UInt64(number)
+        }
+        for (event, _) in InputSamples.all {
+            let word = InputSamples.word(of: event).uppercased()
+            all["VMB_INPUT_\(word)"] = read(
+                encode(.input(SurfaceKey(1), InputRecord(event))), 16, 4)
         }
         for reason in RefusalReason.allCases {
             all["VMB_REFUSAL_\(reason.word.uppercased())"] = UInt64(reason.rawValue)
@@ -135,7 +145,7 @@ struct CHeaderTests {
         #expect(Array(output) == expected)
     }
 
-    @Test("the helper for a consumer's greeting", arguments: CProgram.Language.allCases)
+    @Test("the helpers for other greetings", arguments: CProgram.Language.allCases)
     func greeting(_ language: CProgram.Language) throws {
         let text = """
             int main(void) {
@@ -143,18 +153,19 @@ struct CHeaderTests {
                 struct vmb_writer out;
                 vmb_writer_init(&out, room, sizeof room);
                 if (vmb_put_consumer_hello(&out, "rec", 1) < 0) return 1;
+                if (vmb_put_hello_with_input(&out, "vmm") < 0) return 3;
                 return fwrite(out.bytes, 1, out.length, stdout) == out.length ? 0 : 2;
             }
             """
         let (status, output) = try CProgram(text, as: language).run()
         #expect(status == 0)
-        #expect(Array(output) == Samples.helloConsumer.bytes)
+        #expect(Array(output) == Samples.helloConsumer.bytes + Samples.helloInput.bytes)
     }
 
     @Test("the helpers read what the bridge sends", arguments: CProgram.Language.allCases)
     func reading(_ language: CProgram.Language) throws {
         let document = try ProtocolDocument()
-        let blocks = try ["welcome", "released", "refused"].map {
+        let blocks = try ["welcome", "released", "refused", "input-motion"].map {
             try #require(document.blocks[$0])
         }
         let program = try CProgram(CPrograms.readExample, as: language)
@@ -167,6 +178,7 @@ struct CHeaderTests {
                 welcome 1 generation 1 bytes 1073741824 vm demo formats 2 first 34325258 3
                 released 1 surface 7 sequence 1 outcome 1
                 refused 10 reason 23 Descriptor 0 is a memfd without F_SEAL_SHRINK.
+                input surface 7 kind 7 at -384 5120 time 1000000000
                 end
 
                 """)

@@ -81,6 +81,12 @@ enum CPrograms {
                     if (vmb_read(&record, &refused, sizeof refused) < 0) return 3;
                     vmb_read_text(&record, sizeof refused, VMB_FIELD_SENTENCE, text, sizeof text);
                     printf("refused %x reason %u %s\\n", refused.type, refused.reason, text);
+                } else if (record.type == VMB_RECORD_INPUT) {
+                    struct vmb_input input;
+                    if (vmb_read(&record, &input, sizeof input) < 0) return 3;
+                    printf("input surface %llu kind %u at %d %d time %llu\\n",
+                        (unsigned long long)record.object, input.kind, (int)(int32_t)input.a,
+                        (int)(int32_t)input.b, (unsigned long long)input.time);
                 }
             }
             if (more < 0) return 3;

@@ -137,7 +137,7 @@ struct ProtocolDocumentTests {
         }
         // Whatever has a layout is a record of the samples or a part checked here.
         let parts = [
-            "HEADER", "FIELD", "FORMAT", "PLANE", "RECTANGLE", "SIZE", "SIZE_LIMITS",
+            "HEADER", "FIELD", "FORMAT", "PLANE", "RECTANGLE", "SIZE", "SIZE_LIMITS", "HOT_SPOT",
         ]
         #expect(Set(layouts.keys) == Set(RecordSample.all.map(\.name) + parts))
         for (name, at, members) in RecordSample.parts {
@@ -171,7 +171,7 @@ struct ProtocolDocumentTests {
             var writer = RecordWriter()
             writer.append(record)
             #expect(block == writer.bytes, "\(name)")
-            #expect(try decodeFromBridge(block) == record, "\(name)")
+            #expect(try decodeFromBridge(block, record.descriptors) == record, "\(name)")
         }
     }
 
@@ -269,9 +269,13 @@ func decode(_ bytes: [UInt8], _ descriptors: Int = 0) -> RefusalReason? {
 }
 
 /// Decodes a datagram of one record from the bridge; nil for a type that is not known.
-func decodeFromBridge(_ bytes: [UInt8]) throws(Refusal) -> BridgeRecord? {
+func decodeFromBridge(
+    _ bytes: [UInt8], _ descriptors: Int = 0
+) throws(Refusal) -> BridgeRecord? {
     var walker = RecordWalker()
-    guard let frame = try walker.next(in: bytes.span, descriptorCount: 0) else { return nil }
+    guard let frame = try walker.next(in: bytes.span, descriptorCount: descriptors) else {
+        return nil
+    }
     return try BridgeDecoder.decode(frame, in: bytes.span)
 }
 

@@ -13,8 +13,13 @@ enum WorkedExample {
         let layout = BufferLayout(
             size: Size(width: 640, height: 480), format: .xrgb8888, modifier: .linear,
             memory: .memfd, planes: [PlaneLayout(descriptor: 0, offset: 0, stride: 2560)])
+        var cursor = SurfaceMetadata()
+        cursor.parent = SurfaceKey(7)
+        cursor.hotSpot = HotSpot(x: 4, y: 3)
         return [
             "hello": (.hello(producer: "example"), 0),
+            "hello-input": (.hello(producer: nil, wantsInput: true), 0),
+            "cursor": (.surfaceCreate(SurfaceKey(8), .cursor, isGraphics: true, cursor), 0),
             "buffer": (.bufferCreate(BufferKey(1), layout), 1),
             "surface": (.surfaceCreate(SurfaceKey(7), .toplevel, isGraphics: true, metadata), 0),
             "frame": (.frame(frame), 0),
@@ -30,6 +35,12 @@ enum WorkedExample {
                     ImportableFormat(format: .argb8888, modifier: .linear, memory: 3),
                 ])),
         "released": .released(BufferKey(1), SurfaceKey(7), FrameSequence(1), .shown),
+        "keymap": .keymap(KeymapRecord(size: 51200, repeatRate: 25, repeatDelay: 600)),
+        "input-key": .input(
+            SurfaceKey(7), InputRecord(.key(30, isPressed: true), time: 1_000_000_000)),
+        "input-motion": .input(
+            SurfaceKey(7),
+            InputRecord(.pointerMotion(InputPoint(x: -384, y: 5120)), time: 1_000_000_000)),
         "refused": .refused(
             RefusedRecord(
                 type: RecordType.bufferCreate, object: 1,
@@ -159,6 +170,16 @@ struct RecordSample {
         RecordSample(
             "DISCARDED", .discarded(SurfaceKey(1), FrameSequence(wide)), ["sequence": wide]),
         RecordSample(
+            "INPUT",
+            .input(
+                SurfaceKey(1),
+                InputRecord(
+                    .modifiers(depressed: 92, latched: 93, locked: 94, group: 95), time: wide)),
+            ["kind": 4, "detail": 0, "time": wide, "a": 92, "b": 93, "c": 94, "d": 95]),
+        RecordSample(
+            "KEYMAP", .keymap(KeymapRecord(size: 96, repeatRate: 97, repeatDelay: 98)),
+            ["format": 1, "size": 96, "repeat_rate": 97, "repeat_delay": 98]),
+        RecordSample(
             "REFUSED",
             .refused(
                 RefusedRecord(
@@ -173,6 +194,10 @@ struct RecordSample {
         metadata.minimumSize = Size(width: 71, height: 72)
         metadata.maximumSize = Size(width: 73, height: 74)
         metadata.opaqueRegion = Rectangle(x: 81, y: 82, width: 83, height: 84)
+        var cursor = RecordWriter()
+        var spot = SurfaceMetadata()
+        spot.hotSpot = HotSpot(x: 85, y: 86)
+        cursor.append(.surfaceUpdate(SurfaceKey(wide), spot))
         var surface = RecordWriter()
         surface.append(.surfaceUpdate(SurfaceKey(wide), metadata))
         var frame = FrameRecord(
@@ -197,6 +222,7 @@ struct RecordSample {
                 "RECTANGLE", (surface.bytes, 48),
                 [("x", 81), ("y", 82), ("width", 83), ("height", 84)]
             ),
+            ("HOT_SPOT", (cursor.bytes, 24), [("x", 85), ("y", 86)]),
             ("SIZE", (sized.bytes, 48), [("width", 91), ("height", 92)]),
             (
                 "FORMAT", (all[1].bytes, 80 + 16 + 8),

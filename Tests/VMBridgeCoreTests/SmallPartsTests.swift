@@ -53,7 +53,7 @@ struct RouterTests {
 
     @Test func refusals() {
         let router = Router(vmName: "work")
-        for role in [SurfaceRole.popup, .subsurface, .cursor] {
+        for role in [SurfaceRole.popup, .subsurface] {
             guard
                 case .refuse(let refusal) = router.route(
                     SurfaceFacts(role: role, metadata: .init()))
@@ -68,6 +68,29 @@ struct RouterTests {
                 SurfaceFacts(role: .toplevel, isGraphics: false, metadata: .init()))
         else {
             Issue.record("other content is shown")
+            return
+        }
+        #expect(refusal.reason == .notRouted)
+    }
+
+    /// Rules are about windows: a cursor goes with its own, and only graphics can be one.
+    @Test func cursorsAreNoMatterOfRules() {
+        var configuration = Configuration()
+        for action in [RuleAction.hide, .refuse(nil), .handTo(.consumer("c"))] {
+            configuration.rules = [Rule(action: action)]
+            let router = Router(vmName: "work", configuration: configuration)
+            let route = router.route(SurfaceFacts(role: .cursor, metadata: .init()), wish: action)
+            guard case .show(let identity, ShowProperties()) = route else {
+                Issue.record("\(action): \(route)")
+                continue
+            }
+            #expect(identity.appID.hasPrefix("vm-bridge.work"))
+        }
+        guard
+            case .refuse(let refusal) = Router(vmName: "work").route(
+                SurfaceFacts(role: .cursor, isGraphics: false, metadata: .init()))
+        else {
+            Issue.record("a cursor of sound")
             return
         }
         #expect(refusal.reason == .notRouted)

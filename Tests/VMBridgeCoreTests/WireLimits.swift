@@ -36,6 +36,7 @@ enum WireLimits {
             if targets.count > 64 { return "\(targets.count) targets" }
             for case .vm(let name) in targets where name.utf8.count > 64 { return "a long name" }
             return nil
+        case .keymap(let keymap): return keymap.size > 1 << 20 ? "a keymap too long" : nil
         case .refused(let refused): return problem(text: refused.refusal.sentence)
         default: return nil
         }
@@ -88,6 +89,7 @@ enum WireLimits {
         where size.width > 16384 || size.height > 16384 {
             return "size limit \(size)"
         }
+        if let spot = metadata.hotSpot, max(spot.x, spot.y) > 16384 { return "hot spot \(spot)" }
         return metadata.opaqueRegion.flatMap { problem($0, reach: 16384) }
     }
 

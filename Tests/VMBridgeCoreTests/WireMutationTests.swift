@@ -107,7 +107,7 @@ struct WireMutationTests {
         let bridgeFixed: [(Sample, Int)] = [
             (Samples.welcome, 64), (Samples.released, 24), (Samples.configure, 24),
             (Samples.presented, 32), (Samples.discarded, 8), (Samples.refused, 16),
-            (Samples.allocated, 96),
+            (Samples.allocated, 96), (Samples.inputKey, 32), (Samples.keymap, 16),
         ]
         for (sample, body) in bridgeFixed {
             for length in stride(from: 16, to: 16 + body, by: 8) {

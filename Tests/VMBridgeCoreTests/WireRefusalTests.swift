@@ -114,6 +114,10 @@ struct WireRefusalTests {
             self.why(rawRecord(0x21, object: 1, fields: fields))
         }
         #expect(update([rawField(0x0201, words(1))]) == .badField)  // parent, 4 bytes
+        #expect(update([rawField(0x0205, words(1))]) == .badField)  // hot spot, 4 bytes
+        #expect(update([rawField(0x0205, words(16384, 16384))]) == nil)
+        #expect(update([rawField(0x0205, words(16385, 0))]) == .badValue)
+        #expect(update([rawField(0x0205, words(0, 0xffff_ffff))]) == .badValue)
         #expect(update([rawField(0x0507, words(1, 1, 1))]) == .badField)
         #expect(update([rawField(0x0507, words(2, 1, 1, 1))]) == .badValue)
         #expect(update([rawField(0x0507, words(1, 2, 1, 1))]) == .badValue)
@@ -313,7 +317,7 @@ struct WireRefusalTests {
         // A producer's records, and those with which only a bridge answers.
         for sample in Samples.fromProducer + [
             Samples.welcome, Samples.targets, Samples.formatsChanged, Samples.surfaceFormats,
-            Samples.allocated,
+            Samples.allocated, Samples.inputKey, Samples.inputAxis, Samples.keymap,
         ] {
             #expect(why(sample.bytes, sample.descriptors) == .unsupported, "\(sample.name)")
         }
@@ -368,7 +372,7 @@ struct WireRefusalTests {
     }
 
     @Test func unknownRecordsOfABridgeAreSkipped() throws {
-        for type: UInt16 in [0x8003, 0x8050, 0x8060, 0x8fff, 0x0030] {
+        for type: UInt16 in [0x8003, 0x8050, 0x8062, 0x8fff, 0x0030] {
             #expect(try decodeBridge(rawRecord(type, object: 1)) == [nil], "type \(type)")
         }
         let why = { (bytes: [UInt8]) in reason { () throws(Refusal) in try decodeBridge(bytes) } }

@@ -33,6 +33,18 @@ enum Samples {
             06 08 00 00 04 00 00 00 | field: acquire wanted
             02 00 00 00 00 00 00 00 | with fences
             """))
+    static let helloInput = Sample(
+        name: "HELLO that wants input",
+        bytes: hex(
+            """
+            01 00 00 00 38 00 00 00 | HELLO, no descriptors, 56 bytes
+            00 00 00 00 00 00 00 00 | object: none
+            56 4d 42 31 01 00 01 00 | "VMB1", versions 1 to 1
+            02 01 00 00 03 00 00 00 | field: name, 3 bytes
+            76 6d 6d 00 00 00 00 00 | "vmm", padded to 8
+            06 09 00 00 04 00 00 00 | field: input wanted
+            01 00 00 00 00 00 00 00 | yes
+            """))
     static let targetsQuery = Sample(
         name: "TARGETS_QUERY",
         bytes: hex(
@@ -145,6 +157,18 @@ enum Samples {
             54 65 72 6d 00 00 00 00 | "Term"
             02 03 00 00 08 00 00 00 | field: app id, 8 bytes
             6f 72 67 2e 74 65 72 6d | "org.term"
+            """))
+    static let cursorCreate = Sample(
+        name: "SURFACE_CREATE, a cursor",
+        bytes: hex(
+            """
+            20 00 00 00 38 00 00 00 | SURFACE_CREATE, 56 bytes
+            02 00 00 00 00 00 00 00 | surface 2
+            04 00 00 00 00 00 00 00 | role cursor, content graphics
+            01 02 00 00 08 00 00 00 | field: parent, 8 bytes
+            01 00 00 00 00 00 00 00 | surface 1
+            05 02 00 00 08 00 00 00 | field: hot spot, 8 bytes
+            07 00 00 00 09 00 00 00 | at 7, 9
             """))
     static let surfaceUpdate = Sample(
         name: "SURFACE_UPDATE",
@@ -317,8 +341,41 @@ enum Samples {
             4c 61 74 65 2e 00 00 00 | "Late."
             """))
 
+    static let inputKey = Sample(
+        name: "INPUT, a key",
+        bytes: hex(
+            """
+            60 80 00 00 30 00 00 00 | INPUT, 48 bytes
+            01 00 00 00 00 00 00 00 | surface 1
+            03 00 00 00 1e 00 00 00 | key, KEY_A
+            00 ca 9a 3b 00 00 00 00 | 1 s of CLOCK_MONOTONIC
+            01 00 00 00 00 00 00 00 | down
+            00 00 00 00 00 00 00 00 | nothing
+            """))
+    static let inputAxis = Sample(
+        name: "INPUT, a wheel",
+        bytes: hex(
+            """
+            60 80 00 00 30 00 00 00 | INPUT, 48 bytes
+            01 00 00 00 00 00 00 00 | surface 1
+            09 00 00 00 01 00 00 00 | axis, horizontal
+            00 00 00 00 00 00 00 00 | nobody knows when
+            00 f6 ff ff 88 ff ff ff | -10 pixels, -1 notch
+            00 00 00 00 00 00 00 00 | nothing
+            """))
+    static let keymap = Sample(
+        name: "KEYMAP",
+        bytes: hex(
+            """
+            61 80 01 00 20 00 00 00 | KEYMAP, 1 descriptor, 32 bytes
+            00 00 00 00 00 00 00 00 | object: none
+            01 00 00 00 00 10 00 00 | XKB 1, 4096 bytes
+            19 00 00 00 58 02 00 00 | 25 a second after 600 ms
+            """), descriptors: 1)
+
     static let fromProducer = [
-        hello, helloConsumer, targetsQuery, handedSurface, bufferMemfd, bufferPlanes,
+        hello, helloConsumer, helloInput, cursorCreate, targetsQuery, handedSurface, bufferMemfd,
+        bufferPlanes,
         bufferAllocate, bufferDestroy, surfaceCreate,
         surfaceUpdate,
         surfaceDestroy, framePlain, frameFull, fenceSignal,
@@ -327,8 +384,10 @@ enum Samples {
         targets, welcome, formatsChanged, surfaceFormats, released, allocated, configure, close,
         presented,
         discarded,
-        refused,
+        refused, inputKey, inputAxis, keymap,
     ]
+    /// How many descriptors these have together.
+    static let bridgeDescriptors = fromBridge.reduce(0) { $0 + $1.descriptors }
     /// A whole dialogue in one datagram.
     static let batch = Sample(
         name: "a batch",

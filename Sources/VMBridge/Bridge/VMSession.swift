@@ -37,10 +37,21 @@ package final class VMSession<P: Presenter> {
     package var producerTakesFences = false {
         didSet { presenter.wantsReleaseFences = producerTakesFences }
     }
-    /// Whether the producer asked for input; the keymap is told at once.
+    /// Whether the producer asked for input. The keymap is told at once, and the focus as it is then.
     package var wantsInput = false {
-        didSet { if wantsInput, !oldValue { tellKeymap() } }
+        didSet {
+            guard wantsInput != oldValue else { return }
+            owesKeymap = wantsInput
+            inputWasOpenedOrClosed()
+        }
     }
+    /// Whether the producer does not take what it is told now: it gets no input until it does, and loses the
+    /// focus meanwhile, so that input cannot pile up.
+    package var isInputHeld = false {
+        didSet { if isInputHeld != oldValue { inputWasOpenedOrClosed() } }
+    }
+    /// The keymap is still to be told.
+    var owesKeymap = false
     /// Whether `takeFrameCallbacks` is told of the compositor's readiness for further frames.
     package var tellsFrameCallbacks = false
     let frameCallbacks = Gathered<(surface: SurfaceKey, sequence: FrameSequence)>(capacity: 16)
@@ -137,6 +148,7 @@ package final class VMSession<P: Presenter> {
                 let surface = try find(key)
                 identifiers[key] = nil
                 destroy(surface)
+                if surface.role == .toplevel { rerouteCursors(of: key, isGone: true) }
             case .fenceSignal(let key, let sequence, let isError):
                 try signal(key, sequence, isError: isError)
             case .targetsQuery: feedback.append(.targets(router.targets))
@@ -194,6 +206,7 @@ package final class VMSession<P: Presenter> {
         badFences.removeAll()
         producerTakesFences = false
         wantsInput = false
+        isInputHeld = false
         frameCallbacks.removeAll()
         origins.removeAll()
     }
@@ -256,7 +269,8 @@ package final class VMSession<P: Presenter> {
                 .tooManySurfaces, "\(limits.surfaces) surfaces are in use, the most allowed.")
         }
         let facts = SurfaceFacts(role: role, isGraphics: isGraphics, metadata: metadata)
-        let route = router.route(facts)
+        if role == .cursor { try checkCursor(metadata, of: key) }
+        let route = route(facts)
         if case .refuse(let refusal) = route { throw refusal }
         let properties = properties(of: route, facts)
         let surface = surfaces.insert {
@@ -264,11 +278,13 @@ package final class VMSession<P: Presenter> {
                 id: SurfaceID($0), key: key, facts: facts, route: route, properties: properties)
         }.element
         identifiers[key] = surface.id
+        if !isInputOpen { surface.input.pause { _ in } }
         begin(surface)
     }
 
     private func update(_ key: SurfaceKey, _ metadata: SurfaceMetadata) throws(Refusal) {
         let surface = try find(key)
+        if surface.role == .cursor, metadata.parent != nil { try checkCursor(metadata, of: key) }
         surface.metadata.apply(metadata)
         reroute(surface)
     }
@@ -303,7 +319,7 @@ package final class VMSession<P: Presenter> {
             throw Refusal(.unknownObject, "There is no buffer \(record.buffer).")
         }
         let frame = try FrameValidator.validate(
-            record, bufferSize: size, last: surface.lastSequence)
+            record, bufferSize: size, last: surface.lastSequence, role: surface.role)
         if looksAtFrames { look(at: frame, size, surface) }
         if let refusal = unimportable[buffer], surface.destination == nil { throw refusal }
         let use = try ledger.begin(

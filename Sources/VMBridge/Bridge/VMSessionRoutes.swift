@@ -26,12 +26,12 @@ extension VMSession {
     /// - Parameters:
     ///   - wish: stands above the rules until it is taken back or the surface ends.
     ///   - key: the surface; nil for all that the VM has now.
-    /// - Returns: how many surfaces it concerned.
+    /// - Returns: how many surfaces it concerned. Cursors go with their surface and have no wishes of their own.
     package func fulfil(_ wish: SurfaceWish, of key: SurfaceKey?) -> Int {
         var count = 0
         for slot in surfaces.slots {
             guard let surface = surfaces[slot], !surface.isDetached,
-                key == nil || key == surface.key
+                key == nil || key == surface.key, surface.role == .toplevel
             else { continue }
             fulfil(wish, surface)
             count += 1
@@ -82,7 +82,7 @@ extension VMSession {
     /// Finds the route of a surface anew and follows it.
     func reroute(_ surface: SurfaceSession) {
         let former = surface.route
-        let route = router.route(surface.facts, wish: surface.wish)
+        let route = route(surface.facts, wish: surface.wish)
         surface.route = route
         let properties = properties(of: route, surface.facts)
         let isConcealed = surface.machine.phase == .concealed
@@ -104,6 +104,7 @@ extension VMSession {
                 presenter.updateWindow(surface.id, properties)
             }
         }
+        if surface.role == .toplevel { rerouteCursors(of: surface.key) }
         guard case .refuse(let refusal) = route else { return }
         if case .refuse = former { return }
         count(refusal, about: "surface", object: surface.key.value)
@@ -150,10 +151,7 @@ extension VMSession {
             maximumSize: metadata.maximumSize ?? .zero, opaqueRegion: metadata.opaqueRegion,
             mode: show.mode, isFixedSize: show.isFixedSize, hasFrame: show.hasFrame,
             tag: tag(metadata))
-        if facts.role == .cursor, let parent = metadata.parent.flatMap({ identifiers[$0] }) {
-            properties.cursor = CursorProperties(
-                parent: parent, hotSpot: metadata.hotSpot ?? HotSpot(x: 0, y: 0))
-        }
+        properties.cursor = cursorProperties(facts)
         return properties
     }
 
@@ -182,6 +180,7 @@ extension VMSession {
     }
 
     func routeWords(of surface: SurfaceSession) -> String {
+        if surface.role == .cursor { return cursorWords(of: surface) }
         var words = surface.route.words
         if surface.wish != nil { words += ", as a person wished" }
         if case .handTo = surface.route {

@@ -90,7 +90,7 @@ public struct Router: Sendable {
                         .unsupported,
                         "Only the roles 1 (toplevel) and 4 (cursor) are part of version 1 yet."))
             }
-            return .show(identity(facts.metadata), ShowProperties())
+            return shown(facts, ShowProperties())
         }
         let action = wish ?? rules.first { matches($0.match, facts) }?.action
         switch action {

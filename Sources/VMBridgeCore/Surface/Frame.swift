@@ -80,11 +80,7 @@ public struct Frame: Sendable {
     }
 
     /// The size at which it is shown when nothing else is asked.
-    public var shownSize: Size {
-        if let destination { return destination }
-        let source = crop.map { Size(width: $0.width, height: $0.height) } ?? size
-        return transform.swapsAxes ? Size(width: source.height, height: source.width) : source
-    }
+    public var shownSize: Size { geometry.shownSize }
 
     /// How its buffer is laid onto the screen.
     var geometry: FrameGeometry {
@@ -99,4 +95,18 @@ struct FrameGeometry: Equatable {
     var crop: Rectangle?
     var destination: Size?
     var transform: Transform
+
+    var shownSize: Size {
+        if let destination { return destination }
+        let source = crop.map { Size(width: $0.width, height: $0.height) } ?? size
+        return transform.swapsAxes ? Size(width: source.height, height: source.width) : source
+    }
+}
+
+extension FrameRecord {
+    /// The size at which it is shown when nothing else is asked.
+    func shownSize(ofBuffer size: Size) -> Size {
+        FrameGeometry(size: size, crop: crop, destination: destination, transform: transform)
+            .shownSize
+    }
 }

@@ -6,8 +6,10 @@ public enum FrameValidator {
     ///   - frame: decoded record.
     ///   - bufferSize: size of the buffer it names.
     ///   - last: sequence of the surface's last accepted frame; nil before the first.
+    ///   - role: the surface's; a cursor has a limit of its own (source-v1 §5.3).
     public static func validate(
-        _ frame: FrameRecord, bufferSize: Size, last: FrameSequence?
+        _ frame: FrameRecord, bufferSize: Size, last: FrameSequence?,
+        role: SurfaceRole = .toplevel
     ) throws(Refusal) -> FrameRecord {
         guard frame.sequence.value > 0 else {
             throw Refusal(.badSequence, "Sequences begin with 1.")
@@ -25,6 +27,14 @@ public enum FrameValidator {
                 )
             }
             if crop == Rectangle(bufferSize) { frame.crop = nil }
+        }
+        if role == .cursor {
+            let size = frame.shownSize(ofBuffer: bufferSize)
+            guard max(size.width, size.height) <= SourceProtocol.maximumCursor else {
+                throw Refusal(
+                    .badValue,
+                    "A cursor is shown at 256x256 pixels at most, and this one at \(size).")
+            }
         }
         frame.damage = frame.damage.clipped(to: bufferSize)
         return frame

@@ -53,8 +53,35 @@ public enum BridgeDecoder {
         case RecordType.welcome: return try welcome(record, in: bytes)
         case RecordType.targets:
             return .targets(try fields(record, from: at, in: bytes).targets)
+        case RecordType.input:
+            try require(record, InputWire.bodyBytes)
+            return InputWire.read(bytes, at: at).map { .input(SurfaceKey(record.object), $0) }
+        case RecordType.keymap: return try keymap(record, in: bytes)
         default: return nil
         }
+    }
+
+    /// Nil for a format of keymaps that this version does not know.
+    private static func keymap(
+        _ record: RecordFrame, in bytes: borrowing Span<UInt8>
+    ) throws(Refusal) -> BridgeRecord? {
+        try require(record, 16)
+        let at = record.body
+        var keymap = KeymapRecord(
+            size: bytes.u32(at + 4), repeatRate: bytes.u32(at + 8),
+            repeatDelay: bytes.u32(at + 12))
+        switch bytes.u32(at) {
+        case 0: keymap.size = 0
+        case 1:
+            guard 1...SourceProtocol.maximumKeymap ~= keymap.size else {
+                throw Refusal(.badValue, "A keymap has 1 to \(SourceProtocol.maximumKeymap) bytes.")
+            }
+            guard record.descriptorCount == 1 else {
+                throw Refusal(.badDescriptor, "A keymap has one descriptor.")
+            }
+        default: return nil
+        }
+        return .keymap(keymap)
     }
 
     private static func refused(

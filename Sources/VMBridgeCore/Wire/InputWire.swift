@@ -83,4 +83,45 @@ enum InputWire {
         case .touchCancel: return Places(.touchCancel)
         }
     }
+
+    // MARK: Reading
+
+    /// Reads a body; nil for a kind, an axis or a state of a button that this version does not know.
+    ///
+    /// - Parameter at: where its 32 bytes begin.
+    static func read(_ bytes: borrowing Span<UInt8>, at: Int) -> InputRecord? {
+        guard let kind = Kind(rawValue: bytes.u32(at)) else { return nil }
+        let (detail, a, b) = (bytes.u32(at + 4), bytes.u32(at + 16), bytes.u32(at + 20))
+        guard let event = event(kind, detail, a, b, (bytes.u32(at + 24), bytes.u32(at + 28))) else {
+            return nil
+        }
+        return InputRecord(event, time: bytes.u64(at + 8))
+    }
+
+    private static func event(
+        _ kind: Kind, _ detail: UInt32, _ a: UInt32, _ b: UInt32, _ rest: (UInt32, UInt32)
+    ) -> InputEvent? {
+        let place = InputPoint(x: Int32(bitPattern: a), y: Int32(bitPattern: b))
+        switch kind {
+        case .keyboardEnter: return .keyboardEnter
+        case .keyboardLeave: return .keyboardLeave
+        case .key: return a <= 1 ? .key(detail, isPressed: a == 1) : nil
+        case .modifiers:
+            return .modifiers(depressed: a, latched: b, locked: rest.0, group: rest.1)
+        case .pointerEnter: return .pointerEnter(place)
+        case .pointerLeave: return .pointerLeave
+        case .pointerMotion: return .pointerMotion(place)
+        case .button: return a <= 1 ? .button(detail, isPressed: a == 1) : nil
+        case .axis:
+            return ScrollAxis(rawValue: detail).map {
+                .axis($0, distance: place.x, value120: place.y)
+            }
+        case .axisStop: return ScrollAxis(rawValue: detail).map { .axisStop($0) }
+        case .frame: return .frame
+        case .touchDown: return .touchDown(detail, place)
+        case .touchMotion: return .touchMotion(detail, place)
+        case .touchUp: return .touchUp(detail)
+        case .touchCancel: return .touchCancel
+        }
+    }
 }

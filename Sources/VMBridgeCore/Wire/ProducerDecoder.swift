@@ -238,7 +238,7 @@ public enum ProducerDecoder {
             case FieldTag.parent:
                 try require(field, bytes: 8)
                 metadata.parent = SurfaceKey(bytes.u64(field.start))
-            case FieldTag.hotSpot:
+            case FieldTag.cursorHotSpot:
                 try require(field, bytes: 8)
                 let spot = HotSpot(x: bytes.u32(field.start), y: bytes.u32(field.start + 4))
                 guard max(spot.x, spot.y) <= VMLimits.maximumDimension else {

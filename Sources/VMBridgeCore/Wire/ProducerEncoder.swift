@@ -98,6 +98,11 @@ extension RecordWriter {
             field(FieldTag.parent, length: 8)
             put64(parent.value)
         }
+        if let spot = metadata.hotSpot {
+            field(FieldTag.cursorHotSpot, length: 8)
+            put32(spot.x)
+            put32(spot.y)
+        }
         if metadata.minimumSize != nil || metadata.maximumSize != nil {
             field(FieldTag.sizeLimits, length: 16)
             for size in [metadata.minimumSize ?? .zero, metadata.maximumSize ?? .zero] {

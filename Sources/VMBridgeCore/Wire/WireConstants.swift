@@ -24,6 +24,10 @@ public enum SourceProtocol {
     public static let maximumFormats = 1024
     /// Most names of a list of targets.
     public static let maximumTargets = 64
+    /// Most bytes of a keymap's text, its final zero included.
+    public static let maximumKeymap: UInt32 = 1 << 20
+    /// Longest side of a cursor as it is shown, pixels.
+    public static let maximumCursor: UInt32 = 256
 }
 
 /// What the program at the other end of a connection is (source-v1 §5.1).
@@ -109,7 +113,7 @@ enum FieldTag {
     static let targets: UInt16 = 0x010b
     static let originVM: UInt16 = 0x010c
     static let parent: UInt16 = 0x0201
-    static let hotSpot: UInt16 = 0x0205
+    static let cursorHotSpot: UInt16 = 0x0205
     static let title: UInt16 = 0x0301
     static let appID: UInt16 = 0x0302
     static let sentence: UInt16 = 0x0305

@@ -41,6 +41,9 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
     private static var outputLimit: Int { 128 * 1024 }
     /// Descriptors in the output above which the same holds.
     private static var descriptorLimit: Int { 256 }
+    /// Output above which a producer that does not listen gets no input either: a person's hand alone never
+    /// fills the rest.
+    private static var inputLimit: Int { 32 * 1024 }
     /// Datagrams taken in one turn of the loop, so that no VM keeps it for itself.
     private static var turn: Int { 16 }
 
@@ -196,6 +199,7 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
         if readiness.contains(.writable) {
             isOutputBlocked = false
             flush()
+            if !isOutputBlocked { session.isInputHeld = false }
         }
         guard !isReadingPaused else {
             // A hang-up is told whatever the interest: nothing more can be answered then.
@@ -340,13 +344,10 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
         session.settle()
         hadRead = hasRead
         hasRead = false
-        let isListening = isConnected && isGreeted
-        session.takeFeedback { record in
-            if isListening { say(record) }
-            for _ in 0..<record.descriptors {
-                guard let descriptor = session.feedbackDescriptors.takeFirst() else { break }
-                if isListening { outputDescriptors.append(descriptor) }
-            }
+        takeFeedback()
+        if isOutputBlocked, output.bytes.count > Self.inputLimit, !session.isInputHeld {
+            session.isInputHeld = true
+            takeFeedback()
         }
         // Only records change how many surfaces there are.
         if hadRead, bucketRate != rate {
@@ -361,6 +362,17 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
                 else { break }
             }
             disconnect("refused")
+        }
+    }
+
+    private func takeFeedback() {
+        let isListening = isConnected && isGreeted
+        session.takeFeedback { record in
+            if isListening { say(record) }
+            for _ in 0..<record.descriptors {
+                guard let descriptor = session.feedbackDescriptors.takeFirst() else { break }
+                if isListening { outputDescriptors.append(descriptor) }
+            }
         }
     }
 
