@@ -39,7 +39,8 @@ root_packages() {
     case $1 in
         stable) echo "$common_packages weston sway labwc grim kwin-wayland mutter dbus-daemon systemd wtype wlrctl
             $qemu_packages libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-log libvirt-clients" ;;
-        newer) echo "$common_packages weston sway grim $qemu_packages" ;;
+        # The library: QEMU's OpenGL opens it by name, and here nothing else brings it.
+        newer) echo "$common_packages weston sway grim $qemu_packages libopengl0" ;;
     esac
 }
 
