@@ -19,6 +19,7 @@ struct ProduceCommand: ParsableCommand {
               vm-bridge produce --socket a.sock --surfaces 2 --frames 120 --colour green
               vm-bridge produce --socket a.sock --buffer udmabuf --fence sync_file
               vm-bridge produce --socket a.sock --pattern rows --overwrite --rate 60
+              vm-bridge produce --socket a.sock --input --cursor quarters
               vm-bridge produce --socket a.sock --misbehave short-stride
               vm-bridge produce --misbehave list
 

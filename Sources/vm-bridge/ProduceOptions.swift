@@ -80,6 +80,17 @@ struct ProduceFrameOptions: ParsableArguments {
             "Turn it: 0 to 7, the numbers of wl_output.transform.", valueName: "n"))
     var transform: UInt32 = 0
 
+    @Option(
+        help: ArgumentHelp(
+            "The pointer's image on each window: quarters (32x32, red and green above blue and white, the pointer at 8, 8), none (no pointer); else the host's own.",
+            valueName: "kind"))
+    var cursor: ProducerCursor?
+
+    @Flag(
+        help:
+            "Ask for input and print a line for each event, as \"input 1 key 30 pressed\".")
+    var input = false
+
     @Flag(help: "After the last frame stay until the windows are closed, or SIGTERM.")
     var hold = false
 
@@ -130,6 +141,8 @@ struct ProduceFrameOptions: ParsableArguments {
         options.crop = crop?.rectangle
         options.destination = scale?.size
         options.transform = Transform(rawValue: transform) ?? .normal
+        options.cursor = cursor
+        options.wantsInput = input
         options.holds = hold
         options.linger = UInt64(linger * 1e9)
         if let picture {
@@ -242,6 +255,7 @@ extension ProducerMemory: ExpressibleByArgument {}
 extension ProducerFence: ExpressibleByArgument {}
 extension ProducerPattern: ExpressibleByArgument {}
 extension ProducerRelease: ExpressibleByArgument {}
+extension ProducerCursor: ExpressibleByArgument {}
 
 /// "none,stuck,none".
 struct FencePatternArgument: ExpressibleByArgument {

@@ -121,7 +121,14 @@ public struct SourceSpecification: Sendable, Equatable {
         case "socket": self.init(vm: vm, .socket(path: try made("sock")))
         case "vhost-user-gpu":
             var qmp: String?
-            if let path = parts.qmp { qmp = try resolve(path) }
+            if let path = parts.qmp {
+                guard !path.isEmpty else {
+                    throw SpecificationError(
+                        "\(vm)=\(source) names no QMP socket behind “,qmp=”: write ,qmp=PATH or nothing"
+                    )
+                }
+                qmp = try resolve(path)
+            }
             self.init(vm: vm, .vhostUserGPU(socket: try made("gpu"), qmp: qmp))
         case "qemu":
             guard !parts.place.isEmpty else {

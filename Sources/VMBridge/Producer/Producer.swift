@@ -42,6 +42,8 @@ package final class Producer: ProducerConnectionDelegate {
     let loop: EventLoop
     private(set) var connection: ProducerConnection?
     private(set) var surfaces: [ProducerSurface] = []
+    /// Of the surfaces, in their order; none when they have the host's.
+    private var cursors: [ProducerSurface] = []
     let fences: ProducerFences
     var device: ProducerDevice { fences.device }
     private let releases: ProducerReleases
@@ -69,6 +71,7 @@ package final class Producer: ProducerConnectionDelegate {
         self.options = options
         self.loop = loop
         self.log = log
+        if options.wantsInput { summary.input = [:] }
         fences = ProducerFences(loop: loop)
         releases = ProducerReleases(loop: loop)
         timer = loop.makeTimer { [unowned self] now in self.timerFired(now) }
@@ -87,6 +90,7 @@ package final class Producer: ProducerConnectionDelegate {
         do throws(ProducerFailure) {
             try checkFences()
             for index in 0..<options.surfaces { surfaces.append(try makeSurface(index)) }
+            if let cursor = options.cursor { try makeCursors(cursor) }
         } catch {
             return finish(.deviceMissing(error.sentence))
         }
@@ -131,6 +135,15 @@ package final class Producer: ProducerConnectionDelegate {
             buffers: buffers)
     }
 
+    private func makeCursors(_ cursor: ProducerCursor) throws(ProducerFailure) {
+        // Above all other keys.
+        let first = UInt64(options.surfaces * (options.buffers + 1) + 1)
+        for surface in surfaces {
+            cursors.append(
+                try cursor.surface(on: surface, key: first + UInt64(surface.index), device: device))
+        }
+    }
+
     private func connect() {
         do throws(KernelError) {
             connection = try ProducerConnection(
@@ -145,7 +158,8 @@ package final class Producer: ProducerConnectionDelegate {
         phase = .greeting
         connection?.send(
             .hello(
-                producer: "vm-bridge produce", takesFences: options.release == .fence))
+                producer: "vm-bridge produce", takesFences: options.release == .fence,
+                wantsInput: options.wantsInput))
         connection?.flush()
         arm(patience, after: Self.answerLimit)
     }
@@ -165,6 +179,7 @@ package final class Producer: ProducerConnectionDelegate {
             connection.send(.surfaceCreate(surface.key, .toplevel, isGraphics: true, metadata))
             for buffer in surface.buffers { introduce(buffer, connection) }
         }
+        for cursor in cursors { introduce(cursor, connection) }
         phase = .allocating
         arm(patience, after: Self.allocationLimit)
         beginFrames()
@@ -178,6 +193,30 @@ package final class Producer: ProducerConnectionDelegate {
             size: buffer.layout.size, format: buffer.layout.format,
             isContiguous: options.memory == .hostContiguous)
         connection.send(.bufferAllocate(buffer.key, wish))
+    }
+
+    /// A cursor, and its picture when it has one.
+    private func introduce(_ cursor: ProducerSurface, _ connection: ProducerConnection) {
+        var metadata = SurfaceMetadata()
+        metadata.parent = surfaces[cursor.index].key
+        if !cursor.buffers.isEmpty { metadata.hotSpot = ProducerCursor.hotSpot }
+        connection.send(.surfaceCreate(cursor.key, .cursor, isGraphics: true, metadata))
+        for buffer in cursor.buffers {
+            connection.send(.bufferCreate(buffer.key, buffer.layout), buffer.share())
+        }
+        show(cursor)
+    }
+
+    /// Sends a cursor's picture, also while the bridge holds it.
+    private func show(_ cursor: ProducerSurface) {
+        if let again = cursor.repeatLast() {
+            connection?.send(.frame(again.record))
+            return
+        }
+        do throws(ProducerFailure) {
+            guard let frame = try cursor.drawNext(.none) else { return }
+            connection?.send(.frame(frame.record))
+        } catch { finish(.deviceMissing(error.sentence)) }
     }
 
     /// Memory that the bridge made.
@@ -335,8 +374,10 @@ package final class Producer: ProducerConnectionDelegate {
             tell("surface \(key): frame \(sequence) discarded")
             settled(key, sequence)
         case .targets(let targets): tell("\(targets.count) consumers may be handed to")
-        case .input(let key, let input): tell("surface \(key): \(input.event)")
-        case .keymap(let keymap): tell("keymap of \(keymap.size) bytes")
+        case .input(let key, let input):
+            summary.count(input.event)
+            log(ProducerInput.line(key, input.event))
+        case .keymap(let keymap): log(ProducerInput.line(keymap))
         case .refused(let refused): self.refused(refused)
         }
         goOn()
@@ -346,7 +387,7 @@ package final class Producer: ProducerConnectionDelegate {
         _ key: BufferKey, _ surfaceKey: SurfaceKey, _ sequence: FrameSequence,
         _ outcome: UseOutcome, _ fence: consuming OwnedDescriptor
     ) {
-        for surface in surfaces {
+        for surface in surfaces + cursors {
             guard let buffer = surface.buffers.first(where: { $0.key == key }),
                 buffer.end(surfaceKey, sequence)
             else { continue }
@@ -403,6 +444,10 @@ package final class Producer: ProducerConnectionDelegate {
                 + (configure.wantsFrame ? ", wants a frame" : "")
         )
         // This producer keeps its size: the window is told what a buffer has, not the other way round.
+        if configure.wantsFrame, let cursor = cursors.first(where: { $0.key == key && !$0.isGone })
+        {
+            return show(cursor)
+        }
         guard configure.wantsFrame, phase == .running || phase == .settling, let surface = find(key)
         else { return }
         if sendNext(surface) { return }
@@ -426,7 +471,9 @@ package final class Producer: ProducerConnectionDelegate {
                 + refusal.sentence)
         switch refused.type {
         case RecordType.frame: settled(SurfaceKey(refused.object), refused.sequence)
-        case RecordType.surfaceCreate: find(SurfaceKey(refused.object))?.isGone = true
+        case RecordType.surfaceCreate:
+            find(SurfaceKey(refused.object))?.isGone = true
+            cursors.first { $0.key.value == refused.object }?.isGone = true
         case RecordType.bufferCreate, RecordType.bufferAllocate:
             for surface in surfaces {
                 surface.buffers.removeAll { $0.key.value == refused.object }
@@ -478,8 +525,10 @@ package final class Producer: ProducerConnectionDelegate {
             guard surfaces.allSatisfy({ $0.isGone || $0.isLastSettled }) else { return }
             lingerOrLeave()
         case .leaving:
-            guard surfaces.allSatisfy(\.isGivenBack) else { return }
-            for buffer in surfaces.flatMap(\.buffers) {
+            guard surfaces.allSatisfy(\.isGivenBack), cursors.allSatisfy(\.isGivenBack) else {
+                return
+            }
+            for buffer in (surfaces + cursors).flatMap(\.buffers) {
                 connection?.send(.bufferDestroy(buffer.key))
             }
             connection?.flush()
@@ -523,7 +572,7 @@ package final class Producer: ProducerConnectionDelegate {
         phase = .leaving
         disarm(timer)
         arm(patience, after: Self.answerLimit)
-        for surface in surfaces where !surface.isGone {
+        for surface in cursors + surfaces where !surface.isGone {
             surface.isGone = true
             connection?.send(.surfaceDestroy(surface.key))
         }
@@ -533,6 +582,10 @@ package final class Producer: ProducerConnectionDelegate {
     /// The window was closed: the producer's answer is to destroy its surface.
     private func destroy(_ surface: ProducerSurface) {
         surface.isGone = true
+        for cursor in cursors where cursor.index == surface.index && !cursor.isGone {
+            cursor.isGone = true
+            connection?.send(.surfaceDestroy(cursor.key))
+        }
         connection?.send(.surfaceDestroy(surface.key))
         if surfaces.allSatisfy(\.isGone), [.allocating, .running, .settling].contains(phase) {
             leave()

@@ -168,6 +168,10 @@ package struct ProducerOptions: Sendable {
     package var destination: Size?
     /// How to turn it.
     package var transform = Transform.normal
+    /// What the pointer is on each window; nil for the host's own.
+    package var cursor: ProducerCursor?
+    /// Ask for input and tell of it, a line for each event.
+    package var wantsInput = false
     /// After the last frame stay until the windows are closed.
     package var holds = false
     /// How long to stay after the last frame, nanoseconds.

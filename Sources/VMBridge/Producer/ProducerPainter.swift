@@ -6,6 +6,8 @@ final class ProducerPainter {
         case pattern(TestPattern)
         case rows(RowsPattern)
         case picture(Picture)
+        /// Without the moving mark.
+        case still(Picture)
     }
 
     let width: Int
@@ -38,6 +40,14 @@ final class ProducerPainter {
         }
     }
 
+    /// One that draws the same picture in every frame.
+    init(still picture: Picture, format: PixelFormat) {
+        width = picture.width
+        height = picture.height
+        self.format = format
+        content = .still(picture)
+    }
+
     /// Draws a frame into planes that hold `previous`, or nothing yet.
     func draw(
         _ frame: UInt32, over previous: UInt32?, into planes: [WritablePixelPlane]
@@ -50,6 +60,7 @@ final class ProducerPainter {
                 try pattern.draw(frame: frame, into: planes)
             }
         case .rows(let rows): try rows.draw(frame: frame, into: planes)
+        case .still(let picture): try picture.encode(format, into: planes, part: nil)
         case .picture(var picture):
             FrameMark.draw(frame, on: &picture)
             content = .picture(picture)
@@ -63,6 +74,7 @@ final class ProducerPainter {
         let areas: [PixelRect] =
             switch content {
             case .pattern(let pattern): pattern.damage(from: previous, to: next)
+            case .still: []
             case .rows:
                 previous == next ? [] : [PixelRect(x: 0, y: 0, width: width, height: height)]
             case .picture:

@@ -89,6 +89,8 @@ package struct ProducerSummary: Sendable, Equatable {
     package var releaseWaits = Times()
     /// Fences of releases that were pending when they came.
     package var pendingReleaseFences: UInt64 = 0
+    /// Input events by the words of their kinds; nil when input was not asked for.
+    package var input: [String: UInt64]?
 
     /// Nothing yet.
     package init() {}
@@ -135,6 +137,10 @@ package struct ProducerSummary: Sendable, Equatable {
     mutating func countDiscarded(_ note: inout FrameNote) {
         note.isSeen = true
         count(note.kind) { $0.discarded += 1 }
+    }
+
+    mutating func count(_ event: InputEvent) {
+        input?[ProducerInput.word(event), default: 0] += 1
     }
 
     mutating func countRefusal(_ reason: RefusalReason) { reasons[reason, default: 0] += 1 }

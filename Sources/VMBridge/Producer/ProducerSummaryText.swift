@@ -33,6 +33,12 @@ extension ProducerSummary {
                 "releases: \(releaseFences) with a fence, \(pendingReleaseFences) of these pending, "
                     + "longest wait \(Self.milliseconds(releaseWaits.highest)) ms")
         }
+        if let input {
+            let words = ProducerInput.words.compactMap { word in
+                input[word].map { "\($0) \(word)" }
+            }
+            lines.append("input: " + (words.isEmpty ? "none" : words.joined(separator: ", ")))
+        }
         if overwritten > 0 {
             lines.append("buffers: \(overwritten) overwritten after their release")
         }
@@ -70,6 +76,9 @@ extension ProducerSummary {
             guard let counts = kinds[kind] else { continue }
             let word = String(kind.rawValue.map { $0 == "-" ? "_" : $0 })
             fields += Self.fields(counts).map { ("kind_\(word)_\($0)", $1) }
+        }
+        if let input {
+            fields += ProducerInput.words.map { ("input_\($0)", input[$0] ?? 0) }
         }
         for reason in RefusalReason.allCases where !reason.endsConnection {
             fields.append(("reason_\(reason.word)", reasons[reason] ?? 0))

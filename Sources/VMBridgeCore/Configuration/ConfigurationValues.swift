@@ -132,8 +132,11 @@ extension ConfigurationFileReader {
             isPlaced = true
             words.removeFirst()
         }
-        var qmp = first
-        qmp.text = source.qmp ?? ""
+        var qmp: ConfigurationWord?
+        if let text = source.qmp {
+            qmp = first
+            qmp?.text = text
+        }
         if let word = words.first {
             guard word.text == "qmp", words.count == 2, kind.text == "vhost-user-gpu" else {
                 report(
@@ -145,7 +148,7 @@ extension ConfigurationFileReader {
         }
         source.place = ""
         source.qmp = nil
-        if !qmp.text.isEmpty {
+        if let qmp {
             guard let path = readPath(qmp) else { return nil }
             source.qmp = path
         }

@@ -130,7 +130,7 @@ final class FakeTarget: ControlTarget {
     }
 
     func reload() throws(ControlFault) {
-        ring.add(.warning, "play gets another socket: its producer has to connect again")
+        ring.add(.warning, "play gets another source: its producer has to connect again")
     }
 
     func lastFrame(vm: String, surface: SurfaceKey) -> CommittedFrame? { nil }

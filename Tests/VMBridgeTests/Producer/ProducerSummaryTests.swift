@@ -44,6 +44,49 @@ struct ProducerSummaryTests {
         #expect(json.contains("\"reason_fence_timeout\":0,"))
     }
 
+    @Test func inputByKind() {
+        var summary = ProducerSummary()
+        summary.count(.frame)
+        #expect(summary.input == nil && summary.details.isEmpty)
+        #expect(!summary.json(.done).contains("input_"))
+        summary.input = [:]
+        #expect(summary.details == ["input: none"])
+        #expect(summary.json(.done).contains("\"input_touch_cancel\":0,"))
+        for pressed in [true, false] { summary.count(.key(30, isPressed: pressed)) }
+        summary.count(.keyboardEnter)
+        #expect(summary.details == ["input: 1 keyboard_enter, 2 key"])
+        #expect(summary.json(.done).contains("\"input_key\":2,"))
+    }
+
+    /// Scripts rely on these lines.
+    @Test func linesOfInput() {
+        func line(_ event: InputEvent) -> String { ProducerInput.line(SurfaceKey(3), event) }
+        let place = InputPoint(x: -384, y: 5121)
+        #expect(line(.keyboardEnter) == "input 3 keyboard_enter")
+        #expect(line(.key(30, isPressed: true)) == "input 3 key 30 pressed")
+        #expect(line(.button(272, isPressed: false)) == "input 3 button 272 released")
+        #expect(
+            line(.modifiers(depressed: 1, latched: 2, locked: 3, group: 4))
+                == "input 3 modifiers 1 2 3 4")
+        #expect(line(.pointerEnter(place)) == "input 3 pointer_enter -1.5 20.00390625")
+        #expect(
+            line(.pointerMotion(InputPoint(x: 0, y: -1)))
+                == "input 3 pointer_motion 0 -0.00390625")
+        #expect(
+            line(.pointerMotion(InputPoint(x: .min, y: .max)))
+                == "input 3 pointer_motion -8388608 8388607.99609375")
+        #expect(
+            line(.axis(.vertical, distance: 2560, value120: -120))
+                == "input 3 axis vertical 10 -120")
+        #expect(line(.axisStop(.horizontal)) == "input 3 axis_stop horizontal")
+        #expect(line(.touchDown(2, place)) == "input 3 touch_down 2 -1.5 20.00390625")
+        #expect(line(.touchUp(2)) == "input 3 touch_up 2" && line(.frame) == "input 3 frame")
+        #expect(
+            ProducerInput.line(KeymapRecord(size: 5, repeatRate: 25, repeatDelay: 600))
+                == "keymap 5 bytes, repeat 25 a second after 600 ms")
+        #expect(Set(ProducerInput.words).count == 15)
+    }
+
     @Test func fencesByKind() {
         var summary = ProducerSummary()
         // In time: 30 ms to the screen, 40 to the release.

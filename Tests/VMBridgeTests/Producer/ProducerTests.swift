@@ -74,6 +74,90 @@ struct ProducerTests {
         }
     }
 
+    @Test func inputAndCursors() throws {
+        var lines: [String] = []
+        try withDirectory { directory in
+            let loop = try EventLoop()
+            let bridge = try TinyBridge(path: directory + "/s", loop: loop)
+            defer { bridge.shutDown() }
+            var options = ProducerOptions(socketPath: directory + "/s")
+            options.size = Size(width: 64, height: 64)
+            options.surfaces = 2
+            options.frames = 1
+            options.holds = true
+            options.cursor = .quarters
+            options.wantsInput = true
+            let producer = Producer(options: options, loop: loop) { lines.append($0) }
+            producer.start()
+            func cursors() -> [(SurfaceKey, SurfaceMetadata)] {
+                bridge.records.compactMap {
+                    if case .surfaceCreate(let key, .cursor, true, let metadata) = $0 {
+                        (key, metadata)
+                    } else {
+                        nil
+                    }
+                }
+            }
+            try run(loop) { cursors().count == 2 && bridge.frames.count == 4 }
+            #expect(bridge.producerWantsInput)
+            #expect(cursors().map(\.1.parent) == [SurfaceKey(1), SurfaceKey(2)])
+            #expect(cursors().allSatisfy { $0.1.hotSpot == HotSpot(x: 8, y: 8) })
+            let keys = cursors().map(\.0)
+            let pictures = bridge.frames.filter { keys.contains($0.surface) }
+            #expect(pictures.count == 2)
+            for frame in pictures {
+                #expect(try bridge.picture(frame) == ProducerCursor.picture)
+            }
+            // Its window was hidden, and is seen again: the same picture, while it is held.
+            bridge.send(
+                .configure(keys[0], ConfigureRecord(size: .zero, wantsFrame: true)),
+                .input(SurfaceKey(1), InputRecord(.key(30, isPressed: true))),
+                .keymap(KeymapRecord(size: 0)))
+            try run(loop) { bridge.frames.count == 5 && lines.count == 2 }
+            #expect(bridge.frames.last?.surface == keys[0])
+            #expect(bridge.frames.last?.sequence == FrameSequence(2))
+            #expect(
+                lines == ["input 1 key 30 pressed", "keymap 0 bytes, repeat 0 a second after 0 ms"])
+            #expect(producer.summary.input == ["key": 1])
+            // Only windows' frames are counted.
+            #expect(producer.summary.sent == 2)
+            bridge.send(.close(SurfaceKey(1)))
+            try run(loop) {
+                bridge.records.contains {
+                    if case .surfaceDestroy(keys[0]) = $0 { true } else { false }
+                }
+            }
+            for frame in bridge.frames { bridge.release(frame) }
+            producer.stop()
+            try run(loop) { producer.end != nil && bridge.isClosed }
+            #expect(producer.end == .done)
+            #expect(lines.count == 2, "\(lines)")
+        }
+    }
+
+    @Test func aHiddenPointer() throws {
+        try withDialogue {
+            $0.frames = 1
+            $0.holds = true
+            $0.cursor = .hidden
+        } _: { loop, bridge, producer in
+            producer.start()
+            try run(loop) { bridge.frames.count == 1 }
+            let roles = bridge.records.compactMap {
+                if case .surfaceCreate(_, let role, _, let metadata) = $0 {
+                    "\(role) \(metadata.hotSpot == nil)"
+                } else {
+                    nil
+                }
+            }
+            #expect(roles == ["toplevel true", "cursor true"])
+            #expect(!bridge.producerWantsInput && producer.summary.input == nil)
+            producer.stop()
+            for frame in bridge.frames { bridge.release(frame) }
+            try run(loop) { producer.end != nil }
+        }
+    }
+
     @Test func memfdsAreWhatCompositorsWant() throws {
         try withDialogue {
             $0.buffers = 1

@@ -11,6 +11,7 @@ final class TinyBridge {
     private(set) var records: [ProducerRecord] = []
     private(set) var producerName: String?
     private(set) var producerTakesFences = false
+    private(set) var producerWantsInput = false
     /// Layouts and descriptors of the buffers, by key.
     private(set) var layouts: [UInt64: BufferLayout] = [:]
     private(set) var memory: [UInt64: Shared] = [:]
@@ -146,7 +147,8 @@ final class TinyBridge {
                 let record = try ProducerDecoder.decode(
                     header, in: bytes.span)
                 switch record {
-                case .hello(let name, let takesFences, _):
+                case .hello(let name, let takesFences, let wantsInput):
+                    producerWantsInput = wantsInput
                     producerName = name
                     producerTakesFences = takesFences
                     if let welcome { send(welcome) }

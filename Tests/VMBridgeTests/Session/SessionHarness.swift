@@ -62,6 +62,8 @@ final class SessionHarness {
 /// The producer's end in a test: sends what it is told to, keeps what it hears.
 final class TestProducer: TestPeer {
     private(set) var heard: [BridgeRecord] = []
+    /// What came with the last keymap.
+    private(set) var keymapDescriptor = OwnedDescriptor.none
 
     @discardableResult
     func send(_ records: ProducerRecord..., descriptors: [Int32] = []) -> SendResult {
@@ -81,6 +83,9 @@ final class TestProducer: TestPeer {
     override func take(_ header: RecordFrame, _ datagram: [UInt8]) throws {
         let record = try BridgeDecoder.decode(header, in: datagram.span)
         heard.append(try #require(record))
+        if case .keymap? = record {
+            keymapDescriptor = bundle.take(header.firstDescriptor) ?? .none
+        }
     }
 
     func forget() { heard.removeAll() }
