@@ -25,13 +25,12 @@ final class FakeQMP {
 
     /// Accepts and reads what is there.
     func poll() {
-        if case .accepted(let descriptor) = listener.accept() {
-            socket = StreamSocket(descriptor)
-            connections += 1
-            input.removeAll()
+        switch listener.accept() {
+        case .accepted(let descriptor): take(descriptor)
+        default: break
         }
-        while let result = socket?.receive(into: &chunk, descriptors: &bundle) {
-            switch result {
+        while isConnected {
+            switch socket?.receive(into: &chunk, descriptors: &bundle) ?? .wouldBlock {
             case .bytes(let count): input += chunk[..<count]
             case .wouldBlock: return
             case .closed, .failed: socket = nil
@@ -40,6 +39,12 @@ final class FakeQMP {
                 if let taken = bundle.take(index) { descriptors.append(taken) }
             }
         }
+    }
+
+    private func take(_ descriptor: consuming OwnedDescriptor) {
+        socket = StreamSocket(descriptor)
+        connections += 1
+        input.removeAll()
     }
 
     func close() { socket = nil }
@@ -56,8 +61,10 @@ final class FakeQMP {
         let bytes = Array((text + end).utf8)
         var sent = 0
         for _ in 0..<1000 where sent < bytes.count {
-            guard case .sent(let count) = socket?.send(bytes, from: sent) else { return }
-            sent += count
+            switch socket?.send(bytes, from: sent) ?? .closed {
+            case .sent(let count): sent += count
+            default: return
+            }
         }
     }
 
@@ -77,4 +84,10 @@ func turn(
         try loop.runOnce(milliseconds: 5)
     }
     return false
+}
+
+/// The same for what must come: an error when it does not.
+func wait(_ loop: EventLoop, seconds: Int = 60, _ body: () throws -> Bool) throws {
+    struct DidNotCome: Error {}
+    guard try turn(loop, seconds: seconds, body) else { throw DidNotCome() }
 }

@@ -21,16 +21,15 @@ import VMBridgeCore
     }
 
     private func greet(_ loop: EventLoop, _ server: FakeQMP, _ client: QMPClient) throws {
-        try #require(
-            try turn(loop) {
-                server.poll()
-                return server.isConnected
-            })
+        try wait(loop) {
+            server.poll()
+            return server.isConnected
+        }
         server.send(FakeQMP.greeting)
         let command = try #require(try next(loop, server))
         #expect(command["execute"]?.text == "qmp_capabilities")
         server.answer(command)
-        try #require(try turn(loop) { client.isReady })
+        try wait(loop) { client.isReady }
     }
 
     private func next(_ loop: EventLoop, _ server: FakeQMP) throws -> JSONValue? {
@@ -139,11 +138,10 @@ import VMBridgeCore
     func whatDoesNotGreetIsRefused(_ line: String, _ reason: RefusalReason) throws {
         try withClient { loop, server, client in
             for round in 1...2 {
-                try #require(
-                    try turn(loop) {
-                        server.poll()
-                        return server.isConnected && server.connections == round
-                    })
+                try wait(loop) {
+                    server.poll()
+                    return server.isConnected && server.connections == round
+                }
                 server.send(line)
                 var all: [QMPNews] = []
                 try turn(loop) {
@@ -156,11 +154,10 @@ import VMBridgeCore
                 }
                 #expect(refusal.reason == reason)
                 #expect(!client.isReady && client.refusals == UInt64(round))
-                #expect(
-                    try turn(loop) {
-                        server.poll()
-                        return !server.isConnected
-                    })
+                try wait(loop) {
+                    server.poll()
+                    return !server.isConnected
+                }
             }
         }
     }
