@@ -6,6 +6,8 @@ public enum QEMUConsoleAction: Sendable {
     case destroySurface
     /// Make room for a picture that comes as bytes; what was there is forgotten.
     case makeCanvas(QEMUPicture)
+    /// Make more room and keep what it shows.
+    case growCanvas(QEMUPicture)
     /// There is none any more.
     case dropCanvas
     /// Copy the call's bytes into the canvas.
@@ -59,7 +61,8 @@ public struct QEMUConsoleMachine: Sendable {
 
     private enum Content: Sendable {
         case none
-        case bytes(QEMUPicture)
+        /// What there is room for, and what of its upper left corner is shown.
+        case bytes(QEMUPicture, shown: Size)
         case map(BufferKey, Size)
         case dmaBuf(BufferKey, Size, crop: Rectangle?)
     }
@@ -89,7 +92,7 @@ public struct QEMUConsoleMachine: Sendable {
     public var size: Size {
         switch content {
         case .none: .zero
-        case .bytes(let picture): picture.size
+        case .bytes(_, let shown): shown
         case .map(_, let size), .dmaBuf(_, let size, _): size
         }
     }
@@ -182,10 +185,10 @@ public struct QEMUConsoleMachine: Sendable {
         // Rows of a shared pool begin at multiples of four bytes.
         own.stride += own.stride % 4
         var isSame = false
-        if case .bytes(own) = content { isSame = true }
+        if case .bytes(own, own.size) = content { isSame = true }
         if !isSame {
             actions += leaveContent(for: .bytes)
-            content = .bytes(own)
+            content = .bytes(own, shown: own.size)
             actions.append(.makeCanvas(own))
         }
         dirty = .whole
@@ -199,7 +202,9 @@ public struct QEMUConsoleMachine: Sendable {
     private mutating func update(
         _ area: QEMUArea, _ stride: UInt32, _ pixman: UInt32, _ bytes: Int
     ) throws(Refusal) -> [QEMUConsoleAction] {
-        guard case .bytes(let picture) = content else { throw Self.noPicture("Update") }
+        guard case .bytes(var picture, let shown) = content else {
+            throw Self.noPicture("Update")
+        }
         guard area.width > 0, area.height > 0 else {
             throw Refusal(.badValue, "Update is \(area.width) wide and \(area.height) high.")
         }
@@ -210,22 +215,79 @@ public struct QEMUConsoleMachine: Sendable {
                 .badFormat, "Update has the format \(part.format), its picture \(picture.format).")
         }
         try part.require(bytes)
+        var actions: [QEMUConsoleAction] = []
+        if let larger = try Self.grown(picture, to: area) {
+            picture = larger
+            content = .bytes(larger, shown: shown)
+            actions.append(.growCanvas(larger))
+        }
         guard
             let rectangle = try QEMURectangle(
                 x: area.x, y: area.y, width: area.width, height: area.height, in: picture.size)
-        else { return [] }
-        dirty.add(rectangle.inside)
+        else { return actions }
+        dirty.add(rectangle.inside.clipped(to: shown))
         disableAt = nil
         let skipped = rectangle.skipped
-        return [
-            .write(
-                QEMUCopy(
-                    target: rectangle.inside,
-                    start: Int(skipped.rows) * Int(stride)
-                        + Int(skipped.columns) * Int(part.pixelBytes),
-                    stride: Int(stride),
-                    rowBytes: Int(rectangle.inside.width) * Int(part.pixelBytes)))
-        ]
+        let copy = QEMUCopy(
+            target: rectangle.inside,
+            start: Int(skipped.rows) * Int(stride) + Int(skipped.columns) * Int(part.pixelBytes),
+            stride: Int(stride), rowBytes: Int(rectangle.inside.width) * Int(part.pixelBytes))
+        return actions + [.write(copy)]
+    }
+
+    /// Room for what lies right of a picture or below it: after a change of mode QEMU (7.2.22, 10.0) sends no Scanout
+    /// before something draws all of the screen, and its word on the new size comes by another connection, sooner or
+    /// later.
+    ///
+    /// - Returns: nil when it has room.
+    private static func grown(
+        _ picture: QEMUPicture, to area: QEMUArea
+    ) throws(Refusal) -> QEMUPicture? {
+        let right = Int64(area.x) + Int64(area.width)
+        let bottom = Int64(area.y) + Int64(area.height)
+        let width = max(Int64(picture.size.width), right)
+        let height = max(Int64(picture.size.height), bottom)
+        guard width > picture.size.width || height > picture.size.height else { return nil }
+        return try sized(
+            picture, try QEMUPicture.size(UInt32(clamping: width), UInt32(clamping: height)))
+    }
+
+    /// The same format with another size, within bounds.
+    private static func sized(
+        _ picture: QEMUPicture, _ size: Size
+    ) throws(Refusal) -> QEMUPicture {
+        var result = picture
+        result.size = size
+        result.stride = size.width * picture.pixelBytes
+        result.stride += result.stride % 4
+        guard UInt64(result.stride) * UInt64(size.height) <= canvasLimit else {
+            throw Refusal(.tooManyBytes, "A picture of \(size) is too large to come as bytes.")
+        }
+        return result
+    }
+
+    /// Bytes of the largest picture that comes as bytes: D-Bus's own limit on an array.
+    static let canvasLimit: UInt64 = 64 << 20
+
+    /// QEMU says how large the guest's picture is (properties Width and Height of its console).
+    public mutating func announce(_ size: Size) -> [QEMUConsoleAction] {
+        guard case .bytes(let picture, let shown) = content, shown != size,
+            size.width > 0, size.height > 0
+        else { return [] }
+        var actions = slots.keys.map { QEMUConsoleAction.destroyBuffer($0) }
+        var room = picture
+        if !Rectangle(size).fits(in: picture.size) {
+            let both = Size(
+                width: max(size.width, picture.size.width),
+                height: max(size.height, picture.size.height))
+            guard let larger = try? Self.sized(picture, both) else { return [] }
+            room = larger
+            actions.append(.growCanvas(larger))
+        }
+        slots.removeAll()
+        content = .bytes(room, shown: size)
+        dirty = .whole
+        return actions
     }
 
     // MARK: Shared memory
@@ -332,7 +394,7 @@ public struct QEMUConsoleMachine: Sendable {
         switch content {
         case .none, .dmaBuf: return []
         case .map: return show(now).map { [$0] } ?? []
-        case .bytes(let picture):
+        case .bytes(let picture, let shown):
             let damage = dirty
             guard slots.hasRoom else { return [] }
             var key = BufferKey(nextKey)
@@ -340,7 +402,7 @@ public struct QEMUConsoleMachine: Sendable {
             var actions: [QEMUConsoleAction] = []
             if slot.isNew {
                 key = makeKey()
-                actions.append(.createCanvasBuffer(key, Self.layout(of: picture)))
+                actions.append(.createCanvasBuffer(key, Self.layout(picture, shown)))
             }
             actions.append(.fill(slot.key, slot.stale))
             actions.append(frame(slot.key, damage, nil, false, now))
@@ -348,10 +410,12 @@ public struct QEMUConsoleMachine: Sendable {
         }
     }
 
-    private static func layout(of picture: QEMUPicture) -> BufferLayout {
-        BufferLayout(
-            size: picture.size, format: picture.format, modifier: .linear, memory: .memfd,
-            planes: [PlaneLayout(descriptor: 0, offset: 0, stride: picture.stride)])
+    private static func layout(_ picture: QEMUPicture, _ size: Size) -> BufferLayout {
+        var stride = size.width * picture.pixelBytes
+        stride += stride % 4
+        return BufferLayout(
+            size: size, format: picture.format, modifier: .linear, memory: .memfd,
+            planes: [PlaneLayout(descriptor: 0, offset: 0, stride: stride)])
     }
 
     // MARK: Feedback and time

@@ -109,4 +109,12 @@ public struct QEMUCopy: Sendable, Equatable {
     public var stride: Int
     /// Bytes of a row.
     public var rowBytes: Int
+
+    /// Pixels to be copied.
+    public init(target: Rectangle, start: Int, stride: Int, rowBytes: Int) {
+        self.target = target
+        self.start = start
+        self.stride = stride
+        self.rowBytes = rowBytes
+    }
 }

@@ -47,32 +47,57 @@ final class CanvasPixels {
         return UInt64(copy.rowBytes) * UInt64(rows)
     }
 
-    /// Copies parts of it into a buffer of the same layout.
+    /// A larger one that shows the same.
+    func grown(to picture: QEMUPicture) -> CanvasPixels? {
+        guard let larger = CanvasPixels(picture) else { return nil }
+        let old = self.picture
+        let copy = QEMUCopy(
+            target: Rectangle(
+                Size(
+                    width: min(old.size.width, picture.size.width),
+                    height: min(old.size.height, picture.size.height))),
+            start: 0, stride: Int(old.stride),
+            rowBytes: Int(min(old.size.width, picture.size.width) * old.pixelBytes))
+        // UNSAFE: lent for the call.
+        _ = larger.write(
+            copy, from: DBusBytes(memory: UnsafeRawBufferPointer(start: memory, count: count)))
+        return larger
+    }
+
+    /// Copies parts of its upper left corner into a buffer.
     ///
+    /// - Parameter size: of the buffer's picture; nothing is copied when it is larger than this one.
     /// - Returns: bytes copied.
-    func fill(_ buffer: CanvasBuffer, _ damage: Damage) -> UInt64 {
-        guard buffer.count == count else { return 0 }
-        if damage.isWhole { return copy(Rectangle(picture.size), buffer) }
+    func fill(_ buffer: CanvasBuffer, _ damage: Damage, size: Size) -> UInt64 {
+        guard Rectangle(size).fits(in: picture.size) else { return 0 }
+        if damage.isWhole { return copy(Rectangle(size), buffer) }
         var copied: UInt64 = 0
         for index in 0..<damage.count {
-            copied += copy(damage[index].clipped(to: picture.size), buffer)
+            copied += copy(damage[index].clipped(to: size), buffer)
         }
         return copied
     }
 
     private func copy(_ part: Rectangle, _ buffer: CanvasBuffer) -> UInt64 {
         guard part.area > 0 else { return 0 }
-        // UNSAFE: the part lies in the picture, and the buffer is as large as that.
+        let bytes = Int(picture.pixelBytes)
+        let rowBytes = Int(part.width) * bytes
+        let rows = Int(part.height)
         let stride = Int(picture.stride)
-        let rowBytes = Int(part.width) * Int(picture.pixelBytes)
-        let start = Int(part.y) * stride + Int(part.x) * Int(picture.pixelBytes)
+        let from = Int(part.y) * stride + Int(part.x) * bytes
+        let to = Int(part.y) * buffer.stride + Int(part.x) * bytes
+        guard to + (rows - 1) * buffer.stride + rowBytes <= buffer.count,
+            from + (rows - 1) * stride + rowBytes <= count
+        else { return 0 }
+        // UNSAFE: both ends were checked just now.
         buffer.withMemory { target in
-            guard let to = target.baseAddress, target.count == count else { return }
-            for row in 0..<Int(part.height) {
-                memcpy(to + start + row * stride, memory + start + row * stride, rowBytes)
+            guard let start = target.baseAddress, target.count == buffer.count else { return }
+            for row in 0..<rows {
+                memcpy(
+                    start + to + row * buffer.stride, memory + from + row * stride, rowBytes)
             }
         }
-        return UInt64(rowBytes) * UInt64(part.height)
+        return UInt64(rowBytes) * UInt64(rows)
     }
 }
 
@@ -82,18 +107,21 @@ final class CanvasBuffer {
     private var descriptor: OwnedDescriptor
     /// Bytes of it.
     let count: Int
+    /// Bytes from one row to the next.
+    let stride: Int
 
     /// Makes one, sealed against shrinking and growing.
-    init(size: UInt64) throws(KernelError) {
+    init(size: UInt64, stride: Int) throws(KernelError) {
         guard let count = Int(exactly: size) else { throw KernelError("memfd_create", EFBIG) }
         descriptor = try MemoryFile.create(size: size)
         memory = try MappedMemory(descriptor.number, count: count, access: .readWrite)
         self.count = count
+        self.stride = stride
     }
 
     /// A buffer with these bytes.
-    convenience init(_ bytes: [UInt8]) throws(KernelError) {
-        try self.init(size: UInt64(bytes.count))
+    convenience init(_ bytes: [UInt8], stride: Int) throws(KernelError) {
+        try self.init(size: UInt64(bytes.count), stride: stride)
         withMemory { $0.copyBytes(from: bytes) }
     }
 

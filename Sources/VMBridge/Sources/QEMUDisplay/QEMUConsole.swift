@@ -161,6 +161,11 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
         return names
     }
 
+    /// QEMU says how large the guest's picture is.
+    func announce(_ size: Size) {
+        perform(machine.announce(size), nil, now: loop.now())
+    }
+
     // MARK: Feedback
 
     /// Called after each batch, once feedback was taken: shows what changed.
@@ -238,6 +243,7 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
                             .tooManyBytes, "There is no memory for a picture of \(picture.size)."),
                         about: "picture of console", object: UInt64(id))
                 }
+            case .growCanvas(let picture): canvas = canvas?.grown(to: picture)
             case .dropCanvas: canvas = nil
             case .write(let copy):
                 guard let bytes, let canvas else { continue }
@@ -245,7 +251,8 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
             case .createCanvasBuffer(let key, let layout): createCanvasBuffer(key, layout)
             case .fill(let key, let damage):
                 guard let canvas, let buffer = buffers[key] else { continue }
-                session.countCopied(canvas.fill(buffer, damage), of: surface)
+                session.countCopied(
+                    canvas.fill(buffer, damage, size: machine.size), of: surface)
             case .createBuffer(let key, let layout):
                 session.receive(.bufferCreate(key, layout), descriptors: &bundle, at: now)
                 session.describe(
@@ -286,7 +293,7 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
     private func createCanvasBuffer(_ key: BufferKey, _ layout: BufferLayout) {
         let size = UInt64(layout.planes[0].stride) * UInt64(layout.size.height)
         do throws(KernelError) {
-            let buffer = try CanvasBuffer(size: size)
+            let buffer = try CanvasBuffer(size: size, stride: Int(layout.planes[0].stride))
             buffers[key] = buffer
             var bundle = DescriptorBundle()
             _ = bundle.append(buffer.takeDescriptor())

@@ -109,7 +109,7 @@ final class QEMUCursor<P: Presenter> {
     }
 
     private func show(_ size: Size, _ pixels: [UInt8]) {
-        guard let memory = try? CanvasBuffer(pixels) else { return }
+        guard let memory = try? CanvasBuffer(pixels, stride: Int(size.width) * 4) else { return }
         let former = shown
         let buffer = BufferKey(nextBuffer)
         nextBuffer += 1

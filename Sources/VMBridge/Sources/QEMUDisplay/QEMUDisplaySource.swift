@@ -19,9 +19,17 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
         case registered(UInt32)
     }
 
-    private struct Shown {
+    private final class Shown {
         let console: QEMUConsole<P>
         let input: QEMUInputSender
+        /// Size of the guest's picture, in QEMU's words.
+        var announced: Size
+
+        init(console: QEMUConsole<P>, input: QEMUInputSender, announced: Size) {
+            self.console = console
+            self.input = input
+            self.announced = announced
+        }
     }
 
     private static var root: String { "/org/qemu/Display1" }
@@ -347,13 +355,20 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
     private func takeConsole(_ id: UInt32, _ message: DBusMessage) {
         guard consoles[id] == nil, let connection else { return }
         var label = ""
+        var size = Size.zero
         _ = message.readProperties { name, message in
-            guard name == "Label", message.enter("v", "s") else {
-                _ = message.skip("v")
-                return
+            switch name {
+            case "Label":
+                guard message.enter("v", "s") else { return }
+                label = CleanText.clean(message.readText() ?? "")
+                message.exit()
+            case "Width", "Height":
+                guard message.enter("v", "u") else { return }
+                let value = message.readU32() ?? 0
+                if name == "Width" { size.width = value } else { size.height = value }
+                message.exit()
+            default: _ = message.skip("v")
             }
-            label = CleanText.clean(message.readText() ?? "")
-            message.exit()
         }
         var title = guestName.isEmpty ? session.name : guestName
         if consoleCount > 1 { title += " – " + (label.isEmpty ? "console \(id)" : label) }
@@ -365,7 +380,7 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
             let input = QEMUInputSender(
                 connection, destination: owner?.isEmpty == false ? owner : nil, console: id,
                 loop: loop)
-            consoles[id] = Shown(console: console, input: input)
+            consoles[id] = Shown(console: console, input: input, announced: size)
             let theirs = pair.takeTheirs()
             ask(
                 .registered(id), Self.root + "/Console_\(id)", Self.prefix + "Console",
@@ -385,6 +400,8 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
 
     private func takeProperties(_ id: UInt32, _ interface: String, _ message: DBusMessage) {
         guard let input = consoles[id]?.input else { return }
+        var width: UInt32 = 0
+        var height: UInt32 = 0
         _ = message.readProperties { name, message in
             switch (interface, name) {
             case ("Mouse", "IsAbsolute"):
@@ -397,8 +414,19 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
                     input.setTouchSlots(UInt32(clamping: min(value, 64)))
                 }
                 message.exit()
+            case ("Console", "Width"), ("Console", "Height"):
+                guard message.enter("v", "u") else { return }
+                let value = message.readU32() ?? 0
+                if name == "Width" { width = value } else { height = value }
+                message.exit()
             default: _ = message.skip("v")
             }
+        }
+        guard let shown = consoles[id], width > 0 || height > 0 else { return }
+        shown.announced.width = width > 0 ? width : shown.announced.width
+        shown.announced.height = height > 0 ? height : shown.announced.height
+        if shown.announced.width > 0, shown.announced.height > 0 {
+            shown.console.announce(shown.announced)
         }
     }
 
