@@ -75,7 +75,13 @@ final class Bridge<P: Presenter> {
             let source = try makeSocket(path, session)
             source.consumers = handover.endpoint(ofVM: session.name, limits: plan.limits)
             return source
-        case .vhostUserGPU, .qemu, .qemuBus:
+        case .qemu(let path):
+            session.logger.info("\(session.name): asks for QEMU's display at \(path)")
+            return QEMUDisplaySource(qmp: path, session: session, reaper: reaper)
+        case .qemuBus(let name):
+            session.logger.info("\(session.name): looks for \(name) on the session's bus")
+            return QEMUDisplaySource(busName: name, session: session, reaper: reaper)
+        case .vhostUserGPU:
             throw SpecificationError(
                 "\(session.name): the source \(plan.source.kindWord) does not work yet")
         }
