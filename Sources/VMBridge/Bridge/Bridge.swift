@@ -75,7 +75,8 @@ final class Bridge<P: Presenter> {
             let source = try makeSocket(path, session)
             source.consumers = handover.endpoint(ofVM: session.name, limits: plan.limits)
             return source
-        case .vhostUserGPU, .qemu, .qemuBus:
+        case .vhostUserGPU(let path, let qmp): return try makeGPU(path, qmp, session)
+        case .qemu, .qemuBus:
             throw SpecificationError(
                 "\(session.name): the source \(plan.source.kindWord) does not work yet")
         }
@@ -93,6 +94,22 @@ final class Bridge<P: Presenter> {
         try RuntimeDirectory.makeIfHolding(path)
         let source = try SocketSource(path: path, session: session, reaper: reaper)
         session.logger.info("\(name): listening on \(path)")
+        return source
+    }
+
+    private func makeGPU(
+        _ path: String, _ qmp: String?, _ session: VMSession<P>
+    ) throws -> VMSource<P> {
+        let name = session.name
+        if let descriptor = passed.take(named: name) {
+            session.logger.info("\(name): listening on the socket that was passed by that name")
+            return try VhostUserGPUSource(
+                adopting: descriptor, qmp: qmp, session: session, reaper: reaper)
+        }
+        try RuntimeDirectory.makeIfHolding(path)
+        let source = try VhostUserGPUSource(
+            path: path, qmp: qmp, session: session, reaper: reaper)
+        session.logger.info("\(name): listening on \(path) for the VMM's vhost-user-gpu device")
         return source
     }
 
