@@ -63,7 +63,9 @@ struct RunCommand: ParsableCommand {
 
     @Flag(
         name: .long,
-        help: "With --capture: read each frame's pixels and write their checksums to DIR/frames.log.")
+        help: ArgumentHelp(
+            "With --capture: read each frame's pixels and write their checksums to DIR/frames.log.")
+    )
     var captureFrames = false
 
     @Option(
