@@ -80,8 +80,11 @@ struct ProduceCommand: ParsableCommand {
         if misbehave != nil { options.frames = nil }
         let loop = try EventLoop()
         let isJSON = output.json
+        let isAwaited = options.wantsInput
         let producer = Producer(options: options, loop: loop) { line in
             if isJSON { StandardError.write(line + "\n") } else { print(line) }
+            // Whoever reads input wants each line when it happens, also by a pipe.
+            if isAwaited { fflush(nil) }
         }
         let signals = StopSignals { producer.stop() }
         try loop.watchSignals([SIGTERM, SIGINT], signals)

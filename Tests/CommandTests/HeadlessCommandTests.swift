@@ -94,6 +94,26 @@ struct HeadlessCommandTests {
         #expect(lines.last?.contains("\"title\":\"[a] One\"") == true)
     }
 
+    @Test("a cursor is a surface of its own, and who asks for input is told the keymap at once")
+    func cursorAndInput() throws {
+        let out = try Place.temporary()
+        defer { try? FileManager.default.removeItem(atPath: out) }
+        let bridge = try RunningBridge(vms: ["a"], ["--headless", "--capture", out])
+        let producer = try bridge.produce(
+            "a", ["--frames", "5", "--cursor", "quarters", "--input"])
+        #expect(producer.wait() == 0, "\(producer.err)")
+        #expect(producer.out.contains("keymap 0 bytes, repeat 0"), "\(producer.out)")
+        #expect(producer.out.contains("input: none"), "\(producer.out)")
+        let surfaces = try bridge.vm("a").surfaces
+        #expect(surfaces.count == 2 && surfaces.allSatisfy { $0.refused == 0 }, "\(surfaces)")
+        let cursor = try #require(surfaces.first { $0.route == "cursor of surface 1" })
+        #expect(cursor.size == "32x32" && cursor.shown == 1, "\(cursor)")
+        #expect(bridge.program.end() == 0)
+        let pictures = try FileManager.default.contentsOfDirectory(atPath: out)
+            .filter { $0.hasSuffix(".png") }.map { try PNGFile.read(out + "/" + $0) }
+        #expect(pictures.count == 2 && pictures.contains(ProducerCursor.picture))
+    }
+
     @Test("the virtual output's size is asked of windows, its refresh rate paces them")
     func output() throws {
         let bridge = try RunningBridge(
