@@ -38,7 +38,10 @@ final class FakeQEMU: DBusHandler {
             commands.append(name)
             machineProtocol.answer(command)
             guard name == "add_client" else { continue }
-            let socket = try #require(machineProtocol.descriptors.takeFirst())
+            struct CameWithoutDescriptor: Error {}
+            guard let socket = machineProtocol.descriptors.takeFirst() else {
+                throw CameWithoutDescriptor()
+            }
             main = try DBusConnection(
                 socket: socket, isServer: true, loop: loop, handler: self)
         }
