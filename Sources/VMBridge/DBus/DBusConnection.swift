@@ -14,8 +14,8 @@ protocol DBusHandler: AnyObject {
 
 /// One connection of D-Bus on the loop: to a peer over a socket, or to the session's bus. Never waits.
 final class DBusConnection {
-    /// Messages handled in one turn of the loop.
-    private static let turn = 32
+    /// Messages handled in one turn of the loop: each may be a whole picture, and nobody keeps the loop for itself.
+    private static let turn = 8
     /// Calls without an answer, the most there may be.
     private static let callLimit = 256
 

@@ -38,6 +38,8 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
     private static var busPath: String { "/org/freedesktop/DBus" }
     private static var firstDelay: UInt64 { 500_000_000 }
     private static var longestDelay: UInt64 { 4_000_000_000 }
+    /// How long QEMU may take until it has told its consoles, nanoseconds.
+    private static var answerLimit: UInt64 { 30_000_000_000 }
 
     private let reaper: DescriptorReaper
     private let machineProtocol: QMPClient?
@@ -110,7 +112,9 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
 
     private func tryAgain() {
         if name != nil {
-            if connection == nil { connectToBus() } else { askForOwner() }
+            if connection == nil { connectToBus() } else if owner == nil { askForOwner() }
+        } else if consoles.isEmpty, connection != nil || addClient != nil {
+            giveUp("it does not answer")
         } else if connection == nil, machineProtocol?.isReady == true {
             askForDisplay()
         }
@@ -163,6 +167,7 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
         do throws(KernelError) {
             var pair = try StreamPair()
             peerSocket = pair.takeOurs()
+            if let retry { loop.arm(retry, after: Self.answerLimit) }
             let fdName = JSONMember("fdname", .string("vm-bridge-display"))
             machineProtocol.execute("getfd", [fdName], descriptor: pair.takeTheirs())
             addClient = machineProtocol.execute(
