@@ -82,6 +82,7 @@ final class WaylandSeat {
     func forget(_ window: WaylandWindow) {
         pointer?.forget(window)
         keyboard?.forget(window)
+        touch?.forget(window)
     }
 
     /// The connection ends.

@@ -29,6 +29,9 @@ final class WaylandTouch: HotEventTarget {
         if object.version >= 3 { object.release() } else { object.destroyProxy() }
     }
 
+    /// The window is being taken away.
+    func forget(_ window: WaylandWindow) { told.removeAll { $0 == window.id } }
+
     private func tell(_ event: InputEvent, _ window: WaylandWindow, _ milliseconds: UInt32) {
         let time = CompositorTime.nanoseconds(milliseconds, now: MonotonicClock.now())
         books.tell(.input(window.id, event, time: time))
