@@ -6,7 +6,7 @@ import WaylandTestSupport
 @testable import VMBridgeCore
 
 @Suite("[kernel] images of pointers, on a fake compositor", .serialized)
-struct CursorTests {
+struct PointerImageTests {
     private static let small = Size(width: 4, height: 4)
 
     private func scene(
