@@ -41,6 +41,15 @@ struct WaylandBindings: BuildToolPlugin {
         ("LinuxDrmSyncobj", ["Protocols/linux-drm-syncobj-v1.xml"]),
         ("SecurityContext", ["Protocols/security-context-v1.xml"]),
         ("XdgToplevelTag", ["Protocols/xdg-toplevel-tag-v1.xml"]),
+        // Of its tools only the name is needed: cursor-shape has a request with one.
+        (
+            "Tablet",
+            [
+                "/usr/share/wayland-protocols/stable/tablet/tablet-v2.xml",
+                "/usr/share/wayland-protocols/unstable/tablet/tablet-unstable-v2.xml",
+            ]
+        ),
+        ("CursorShape", ["Protocols/cursor-shape-v1.xml"]),
     ]
 
     func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {

@@ -1,11 +1,11 @@
 /// What protocol files do not say but the bindings need: chosen here, once, for all protocols.
 enum Choices {
-    /// Interfaces whose events arrive for every frame: they call methods of one `HotEventTarget`,
-    /// with no allocation. All others deliver an event value to a closure.
+    /// Interfaces whose events arrive for every frame or with every movement: they call methods of one
+    /// `HotEventTarget`, with no allocation. All others deliver an event value to a closure.
     static let hotInterfaces: Set<String> = [
         "wl_surface", "wl_buffer", "wl_callback", "wp_presentation_feedback",
         "zwp_linux_buffer_release_v1", "xdg_surface", "xdg_toplevel",
-        "zwp_linux_buffer_params_v1",
+        "zwp_linux_buffer_params_v1", "wl_pointer", "wl_keyboard", "wl_touch",
     ]
 
     /// Events that end the life of their object (`interface.event`). Newer files mark them with a

@@ -21,7 +21,7 @@ enum FileWriters {
         var lines = header("all protocol files")
         lines.add("import Descriptors")
         lines.add()
-        lines.add("/// Takes the events that come for every frame, with no allocation per event.")
+        lines.add("/// Takes the events that come often, with no allocation per event.")
         lines.add("///")
         lines.add("/// Subclass it in the one object that holds a surface's state, override what")
         lines.add("/// matters, and give the object to `setTarget` of each handle. `sender` tells")

@@ -53,6 +53,8 @@ package final class FakeCompositor {
     package var keepsFenceRules = false
     /// What commits carried of fences.
     package private(set) var fenceRules = FenceRules()
+    /// The client's seats.
+    package internal(set) var seats = FakeSeats()
     /// Whether nothing is answered any more.
     package var isSilent = false
     /// Called for each request, after the automatic answer.
@@ -249,6 +251,9 @@ package final class FakeCompositor {
         if let breach = fenceRules.take(request), keepsFenceRules {
             complaints.append("\(request.interface).\(request.name): \(breach.text)")
             protocolError(breach.object, code: breach.code, breach.text)
+        }
+        if let wrong = seats.take(request) {
+            complaints.append("\(request.interface).\(request.name): \(wrong)")
         }
         answer(request)
         onRequest?(request)

@@ -50,6 +50,8 @@ final class FakeSession {
         case hungUp
     }
     var nameAnswer = NameAnswer.taken
+    /// What seats have when they are bound: 1 pointer, 2 keyboard, 4 touch screen.
+    var capabilities: UInt32 = 7
     /// What is offered to connections that bear a name; nil for `globals` without the manager.
     var globalsOfNamed: [(interface: String, version: UInt32)]?
     /// Whether there is a compositor to connect to.
@@ -166,6 +168,7 @@ final class FakeSession {
         case "wl_shm":
             compositor.send(request.created, "format", .uint(0))
             compositor.send(request.created, "format", .uint(1))
+        case "wl_seat": compositor.send(request.created, "capabilities", .uint(capabilities))
         case "wp_presentation": compositor.send(request.created, "clock_id", .uint(1))
         case "zwp_linux_dmabuf_v1" where compositor.version(of: request.created) == 3:
             compositor.send(

@@ -12,9 +12,10 @@ package struct CapturedWindow: Sendable {
     package var picture: Picture
 }
 
-/// Writes what a headless bridge shows: each surface's last frame as `VM-SLOT.png` and a line of JSON
-/// for each commit in `commits.jsonl`; if asked to, also what each commit showed in `frames.log`, a line
-/// `VM SLOT SEQUENCE WIDTHxHEIGHT CRC` of ``PixelChecksum`` (eight digits), or `-` and why it cannot be read. Writing to files may wait for the disk; the headless mode takes
+/// Writes what a headless bridge shows: each surface's last frame as `VM-SLOT.png`, that of a pointer's image as
+/// `VM-SLOT-cursor.png`, and a line of JSON for each commit in `commits.jsonl`; if asked to, also what each commit
+/// showed in `frames.log`, a line `VM SLOT SEQUENCE WIDTHxHEIGHT CRC` of ``PixelChecksum`` (eight digits), or `-` and
+/// why it cannot be read. Writing to files may wait for the disk; the headless mode takes
 /// that, the Wayland one writes nothing.
 package final class HeadlessCapture {
     private let directory: String
@@ -40,6 +41,7 @@ package final class HeadlessCapture {
         var object = JSONObject()
         object.add("vm", vm)
         object.add("window", "\(slot.index).\(slot.generation)")
+        if properties.cursor != nil { object.add("cursor", true) }
         object.add("title", properties.identity.title)
         object.add("app_id", properties.identity.appID)
         object.add("sequence", frame.sequence.value)
@@ -87,8 +89,11 @@ package final class HeadlessCapture {
         slot: SlotIndex
     ) throws {
         let picture = try memory.picture(of: frame)
-        let name = "\(CleanText.identifier(vm))-\(slot.index).png"
+        let kind = properties.cursor == nil ? "" : "-cursor"
+        let name = "\(CleanText.identifier(vm))-\(slot.index)\(kind).png"
         try PNGFile.write(picture, to: directory + "/" + name)
+        // No window of the output.
+        guard properties.cursor == nil else { return }
         windows[name] = CapturedWindow(
             vm: vm, title: properties.identity.title, sequence: frame.sequence, picture: picture)
     }

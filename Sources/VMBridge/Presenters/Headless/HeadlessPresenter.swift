@@ -17,7 +17,8 @@ public struct HeadlessOptions: Sendable {
 }
 
 /// A consumer without a compositor: a virtual output that takes what was committed at each refresh,
-/// releases what it replaces, and reads pixels only to write a picture of them.
+/// releases what it replaces, and reads pixels only to write a picture of them. It has no seat, so images of
+/// pointers are taken and captured, and seen on no window.
 package final class HeadlessPresenter: Presenter {
     private struct Window {
         var properties: WindowProperties
@@ -125,6 +126,10 @@ package final class HeadlessPresenter: Presenter {
     }
 
     private func configure(_ id: SurfaceID, _ properties: WindowProperties) {
+        guard properties.cursor == nil else {
+            let none = ConfigureRecord(size: .zero, states: 0)
+            return events.append(.configured(id, none, serial: 0))
+        }
         let whole = windowSize == .zero ? Size(width: 1920, height: 1080) : windowSize
         // xdg_toplevel's states: 1 maximized, 2 fullscreen, 4 activated.
         let (size, state): (Size, UInt32) =
@@ -248,9 +253,12 @@ package final class HeadlessPresenter: Presenter {
             windows[id]?.shown = frame
             windows[id]?.committed = nil
             windows[id]?.isShownCancelled = false
-            events.append(
-                .presented(
-                    id, frame.sequence, time: now, refresh: UInt32(clamping: interval), flags: 0))
+            if window.properties.cursor == nil {
+                events.append(
+                    .presented(
+                        id, frame.sequence, time: now, refresh: UInt32(clamping: interval), flags: 0
+                    ))
+            }
             events.append(.frameCallback(id))
         }
     }

@@ -21,7 +21,7 @@ struct FrameView: Equatable {
     /// - Parameters:
     ///   - frame: what to show.
     ///   - isBottomUp: the buffer's rows run from the bottom up.
-    ///   - forced: the size that the compositor demands, if it does.
+    ///   - forced: the size that it is to be shown at; nil for the one that the frame asks for.
     init(_ frame: Frame, isBottomUp: Bool, forced: Size?) {
         let number = frame.transform.rawValue
         let transform = isBottomUp ? Self.turnedOver(number) : number
@@ -83,6 +83,15 @@ struct FrameView: Equatable {
         }
     }
 
+    /// What of the turned buffer is shown, and how large the surface is.
+    ///
+    /// - Parameter size: of the buffer.
+    func part(of size: Size) -> (source: Rectangle, shown: Size) {
+        let whole = transform & 1 == 1 ? Size(width: size.height, height: size.width) : size
+        let source = source ?? Rectangle(whole)
+        return (source, destination ?? Size(width: source.width, height: source.height))
+    }
+
     /// The opaque part in surface coordinates, rounded inwards; empty when nothing is left of it.
     ///
     /// - Parameters:
@@ -91,9 +100,7 @@ struct FrameView: Equatable {
     func opaque(_ region: Rectangle, of size: Size) -> Rectangle {
         let inside = inMemory(region.clipped(to: size), of: size)
         let turned = Self.toSurface(inside, of: size, transform)
-        let whole = transform & 1 == 1 ? Size(width: size.height, height: size.width) : size
-        let source = source ?? Rectangle(whole)
-        let shown = destination ?? Size(width: source.width, height: source.height)
+        let (source, shown) = part(of: size)
         let (x, width) = Self.scaled(
             turned.x, turned.width, from: source.x, source.width, to: shown.width)
         let (y, height) = Self.scaled(

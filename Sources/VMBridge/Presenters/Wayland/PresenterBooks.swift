@@ -19,6 +19,8 @@ enum PresenterOperation {
     case destroyTimeline(WpLinuxDrmSyncobjTimelineV1)
     /// Answers the latest ping.
     case pong
+    /// Shows the image that a pointer is to have.
+    case pointer(WaylandPointer)
 }
 
 /// What the parts of one Wayland presenter share: the events for the session, who has which use, and
@@ -47,10 +49,13 @@ final class PresenterBooks {
     /// Serial of the latest ping that is not answered.
     private var ping: UInt32?
 
+    private var hasToldOfKeymap = false
+
     /// What the log was told already, whatever compositor comes next.
     var hasToldOfCopying = false
     var hasToldOfBlits = false
     var hasToldOfMissingViewporter = false
+    var hasToldOfArrow = false
 
     /// Histories of windows that were begun.
     var histories: UInt64 = 0
@@ -119,8 +124,18 @@ final class PresenterBooks {
 
     func tell(_ event: PresenterEvent) { events.append(event) }
 
+    /// The keymap changed; told once until the events are taken, since the latest one is asked for then.
+    func tellKeymapChanged() {
+        guard !hasToldOfKeymap else { return }
+        hasToldOfKeymap = true
+        events.append(.keymapChanged)
+    }
+
     /// Hands the events over, those included that come meanwhile.
-    func take(_ body: (PresenterEvent) -> Void) { events.take(body) }
+    func take(_ body: (PresenterEvent) -> Void) {
+        hasToldOfKeymap = false
+        events.take(body)
+    }
 
     /// A release that waits for a fence.
     func tellReleased(_ use: UseID, _ fence: consuming OwnedDescriptor) {
@@ -130,6 +145,7 @@ final class PresenterBooks {
 
     func forgetEvents() {
         events.removeAll()
+        hasToldOfKeymap = false
         releaseFences.removeAll()
     }
 

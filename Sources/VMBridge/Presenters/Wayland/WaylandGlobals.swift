@@ -17,6 +17,9 @@ final class WaylandGlobals {
     let explicitSync: ZwpLinuxExplicitSynchronizationV1?
     /// Outputs that windows can be made fullscreen on.
     let outputs: WaylandOutputs
+    /// Keyboards, pointers and touch screens.
+    let seats: WaylandSeats
+    private let registry: WaylandRegistry
     /// What can be imported.
     private(set) var catalog = FormatCatalog()
     /// The clock that presentation times are of; nil before the compositor has said it.
@@ -33,7 +36,7 @@ final class WaylandGlobals {
         ZwpLinuxDmabufV1.interfaceName, WpViewporter.interfaceName, WpPresentation.interfaceName,
         ZxdgDecorationManagerV1.interfaceName, WpLinuxDrmSyncobjManagerV1.interfaceName,
         ZwpLinuxExplicitSynchronizationV1.interfaceName, XdgToplevelTagManagerV1.interfaceName,
-        WlOutput.interfaceName,
+        WlOutput.interfaceName, WlSeat.interfaceName, WpCursorShapeManagerV1.interfaceName,
     ]
 
     /// Names what a compositor lacks, in words; nil when windows can be shown.
@@ -66,7 +69,9 @@ final class WaylandGlobals {
         dmabuf = hasModifiers ? registry.bind(ZwpLinuxDmabufV1.self, maximum: 5) : nil
         viewporter = registry.bind(WpViewporter.self)
         presentation = registry.bind(WpPresentation.self)
+        self.registry = registry
         outputs = WaylandOutputs(registry)
+        seats = WaylandSeats(registry, books, PointerArrow(compositor, shm, books, logger))
         decorationManager = registry.bind(ZxdgDecorationManagerV1.self)
         tagManager = registry.bind(XdgToplevelTagManagerV1.self)
         syncobjManager = registry.bind(WpLinuxDrmSyncobjManagerV1.self)
@@ -75,6 +80,14 @@ final class WaylandGlobals {
     }
 
     private func listen() {
+        registry.onAdded = { [unowned self] in
+            outputs.bind($0)
+            seats.bind($0)
+        }
+        registry.onRemoved = { [unowned self] in
+            outputs.remove($0)
+            seats.remove($0)
+        }
         wmBase.onEvent { [unowned self] event in
             switch consume event {
             case .ping(let serial): books.pinged(serial)
@@ -161,6 +174,9 @@ final class WaylandGlobals {
     /// Ends the objects; windows and images must be gone.
     func tearDown() {
         books.device = nil
+        registry.onAdded = nil
+        registry.onRemoved = nil
+        seats.tearDown()
         outputs.tearDown()
         feedback?.destroy()
         dmabuf?.destroy()

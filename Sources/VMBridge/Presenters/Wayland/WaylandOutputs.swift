@@ -17,15 +17,14 @@ final class WaylandOutputs {
 
     init(_ registry: WaylandRegistry) {
         self.registry = registry
-        registry.onAdded = { [unowned self] in bind($0) }
-        registry.onRemoved = { [unowned self] in remove($0) }
         for global in registry.globals { bind(global) }
     }
 
     /// The output of that name; nil when there is none.
     subscript(_ name: String) -> WlOutput? { outputs.first { $0.name == name }?.object }
 
-    private func bind(_ global: WaylandRegistry.Global) {
+    /// A global is there, perhaps an output.
+    func bind(_ global: WaylandRegistry.Global) {
         guard global.interface == WlOutput.interfaceName, global.version >= 4,
             let object = registry.bind(WlOutput.self, global, maximum: 4)
         else { return }
@@ -44,15 +43,14 @@ final class WaylandOutputs {
         onNamed?()
     }
 
-    private func remove(_ global: WaylandRegistry.Global) {
+    /// A global is gone.
+    func remove(_ global: WaylandRegistry.Global) {
         guard let index = outputs.firstIndex(where: { $0.global == global.name }) else { return }
         outputs.remove(at: index).object.release()
     }
 
     /// Ends the objects.
     func tearDown() {
-        registry.onAdded = nil
-        registry.onRemoved = nil
         onNamed = nil
         for output in outputs { output.object.release() }
         outputs.removeAll()

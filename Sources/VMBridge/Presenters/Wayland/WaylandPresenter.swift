@@ -250,6 +250,9 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
             self.globals = globals
             context?.warnOfHidden(in: registry, logger)
             globals.outputs.onNamed = { [unowned self] in outputsChanged() }
+            globals.seats.findWindow = { [unowned self] surface in
+                windows.objects.first { $0.surface == surface && !$0.isCursor }
+            }
             awaitAnswer(connection)
         } else {
             let why =
@@ -325,6 +328,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         case .destroyPool(let object): object.destroy()
         case .destroyTimeline(let object): object.destroy()
         case .pong: _ = books.takePing()
+        case .pointer(let pointer): pointer.isQueued = false
         }
     }
 
@@ -457,6 +461,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
 
     package var descriptors: Int {
         (connection == nil ? 0 : 1) + books.releaseFences.count
+            + (globals?.seats.descriptors ?? 0)
             + buffers.objects.reduce(0) { $0 + $1.images.reduce(0) { $0 + $1.descriptors } }
     }
 
@@ -540,6 +545,10 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         guard isReady, let globals else { return }
         let window = WaylandWindow(id, properties, books, globals, fences)
         windows.set(id.slot, window)
+        if window.isCursor {
+            globals.seats.addImage(window)
+            books.tell(.configured(id, ConfigureRecord(size: .zero, states: 0), serial: 0))
+        }
         submit(window)
     }
 
@@ -547,6 +556,10 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         guard let window = windows[id.slot] else { return }
         window.wantUpdate(properties)
         submit(window)
+        if window.isCursor {
+            globals?.seats.imageChanged()
+            drain()
+        }
     }
 
     package func shortfall(of id: SurfaceID) -> String? { windows[id.slot]?.shortfall }
@@ -588,11 +601,16 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
     package func destroyWindow(_ id: SurfaceID) {
         guard let window = windows[id.slot] else { return }
         windows.remove(id.slot)
+        globals?.seats.forget(window)
         copies.cancel(window)
         books.close(window)
         window.wantDestroy()
         submit(window)
     }
+
+    package var keymap: KeymapRecord? { globals?.seats.keymap }
+
+    package func copyKeymap() -> OwnedDescriptor { globals?.seats.copyKeymap() ?? .none }
 
     // MARK: Sending
 
@@ -630,6 +648,9 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
                 bytes: Self.groupBytes, descriptors: image.buffer?.descriptorsPerImport ?? 0)
         case .destroyBuffer, .destroyParams, .destroyPool, .destroyTimeline, .pong:
             outcome = connection.reserve(bytes: Self.groupBytes, descriptors: 0)
+        case .pointer:
+            // The arrow of ours, at most: a surface, a pool, a buffer and their requests.
+            outcome = connection.reserve(bytes: Self.groupBytes * 2, descriptors: 1)
         }
         switch outcome {
         case .done: return true
@@ -649,6 +670,7 @@ package final class WaylandPresenter: HotEventTarget, Presenter {
         case .destroyTimeline(let object): object.destroy()
         case .pong:
             if let serial = books.takePing() { globals?.wmBase.pong(serial: serial) }
+        case .pointer(let pointer): pointer.showImage()
         }
     }
 

@@ -1,8 +1,8 @@
 import VMBridgeCore
 import Wayland
 
-/// One toplevel: all its protocol objects, their state and what is pending, in one object that is also
-/// the target of all their events. A steady frame touches nothing else of ours but its image.
+/// One toplevel, or one image of a pointer: all its protocol objects, their state and what is pending, in one
+/// object that is also the target of all their events. A steady frame touches nothing else of ours but its image.
 final class WaylandWindow: HotEventTarget {
     /// What is to be sent; performed in this order, whatever order it was asked for in.
     struct Pending: OptionSet {
@@ -32,7 +32,9 @@ final class WaylandWindow: HotEventTarget {
     private let books: PresenterBooks
     private let globals: WaylandGlobals
     private let fencePath: FencePath
-    private var properties: WindowProperties
+    /// It is a pointer's image: a bare wl_surface. That never changes.
+    let isCursor: Bool
+    private(set) var properties: WindowProperties
     private var sent: WindowProperties?
     /// Smallest and largest size as told.
     private var toldLimits = (smallest: Size.zero, largest: Size.zero)
@@ -44,7 +46,7 @@ final class WaylandWindow: HotEventTarget {
     /// The compositor has confirmed its end.
     private(set) var isGone = false
 
-    private var surface: WlSurface?
+    private(set) var surface: WlSurface?
     private var xdgSurface: XdgSurface?
     private var toplevel: XdgToplevel?
     private var viewport: WpViewport?
@@ -58,25 +60,22 @@ final class WaylandWindow: HotEventTarget {
     // The frame to commit; the image stays reserved for it.
     private var frame: Frame?
     private var image: BufferImage?
-    private var hasContent = false
+    private(set) var hasContent = false
     /// Something was told that takes effect with a commit only.
     private var needsStateCommit = false
     /// What its commits changed; kept from the first one that copies.
     var history: DamageHistory?
     // What the compositor was told last.
-    private var view: FrameView?
+    private(set) var view: FrameView?
     private var opaque = WaylandWindow.nothing
     // Of the frame that is shown.
-    private var wantedDestination: Size?
-    private var shownSize = Size.zero
-    /// The size at which its producer wants it shown; zero before the first frame.
-    private var naturalSize = Size.zero
+    private(set) var shownSize = Size.zero
+    private var size = WindowSize()
     private var isShownOpaque = false
 
     private var toldSize = Size.zero
     private var toldStates: UInt32 = 0
     private var configures: ContiguousArray<Configure> = []
-    private var acknowledged: Configure?
     private var serial: UInt32 = 0
     private var feedbacks:
         ContiguousArray<(object: WpPresentationFeedback, sequence: FrameSequence)>
@@ -88,6 +87,7 @@ final class WaylandWindow: HotEventTarget {
         self.id = id
         self.fencePath = fencePath
         self.properties = properties
+        isCursor = properties.cursor != nil
         self.books = books
         self.globals = globals
         configures = []
@@ -148,8 +148,8 @@ final class WaylandWindow: HotEventTarget {
         } else if now.contains(.update) {
             update()
         }
-        guard let surface, let xdgSurface else { return }
-        if now.contains(.acknowledge) { acknowledge(xdgSurface) }
+        guard let surface else { return }
+        if now.contains(.acknowledge), let xdgSurface { acknowledge(xdgSurface) }
         if now.contains(.frame), let frame, let image {
             self.frame = nil
             self.image = nil
@@ -162,6 +162,12 @@ final class WaylandWindow: HotEventTarget {
 
     private func create() {
         let surface = globals.compositor.createSurface()
+        guard !isCursor else {
+            self.surface = surface
+            viewport = globals.viewporter?.getViewport(surface: surface)
+            sent = properties
+            return
+        }
         let xdgSurface = globals.wmBase.getXdgSurface(surface: surface)
         xdgSurface.setTarget(self)
         let toplevel = xdgSurface.getToplevel()
@@ -183,11 +189,17 @@ final class WaylandWindow: HotEventTarget {
     }
 
     private func update() {
-        guard let toplevel else { return }
+        guard let toplevel else { return updateCursor() }
         if let sent, sent.hasFrame != properties.hasFrame {
             decoration?.setMode(mode: properties.hasFrame ? .serverSide : .clientSide)
         }
         tell(toplevel)
+    }
+
+    private func updateCursor() {
+        guard surface != nil else { return }
+        if sent?.opaqueRegion != properties.opaqueRegion { needsStateCommit = hasContent }
+        sent = properties
     }
 
     private func tell(_ toplevel: XdgToplevel) {
@@ -209,8 +221,8 @@ final class WaylandWindow: HotEventTarget {
     private func tellLimits(_ toplevel: XdgToplevel) {
         var smallest = properties.minimumSize
         var largest = properties.maximumSize
-        if properties.isFixedSize, naturalSize != .zero {
-            (smallest, largest) = (naturalSize, naturalSize)
+        if properties.isFixedSize, size.natural != .zero {
+            (smallest, largest) = (size.natural, size.natural)
         }
         // A largest size below the smallest is a protocol error.
         if largest.width > 0 { largest.width = max(largest.width, smallest.width) }
@@ -250,19 +262,11 @@ final class WaylandWindow: HotEventTarget {
     private func acknowledge(_ xdgSurface: XdgSurface) {
         xdgSurface.ackConfigure(serial: serial)
         guard let index = configures.firstIndex(where: { $0.serial == serial }) else { return }
-        acknowledged = configures[index]
+        size.configured(configures[index].size, states: configures[index].states)
         configures.removeFirst(index + 1)
     }
 
     // MARK: Commits
-
-    /// The size that the compositor insists on: it may end the connection over any other.
-    private var forced: Size? {
-        guard let configure = acknowledged, configure.states & (1 << 1 | 1 << 2) != 0,
-            configure.size.width > 0, configure.size.height > 0
-        else { return nil }
-        return configure.size
-    }
 
     private func commit(_ frame: Frame, _ image: BufferImage, _ surface: WlSurface) -> Bool {
         guard image.state == .committed, let wlBuffer = image.wlBuffer, let buffer = image.buffer
@@ -271,12 +275,11 @@ final class WaylandWindow: HotEventTarget {
             if image.state == .orphan { image.state = .idle }
             return false
         }
-        wantedDestination = frame.destination
+        size.committed(natural: frame.shownSize, wanted: frame.destination)
         shownSize = frame.size
-        naturalSize = frame.shownSize
         if properties.isFixedSize, let toplevel { tellLimits(toplevel) }
         isShownOpaque = buffer.isOpaque
-        let view = FrameView(frame, isBottomUp: buffer.layout.isBottomUp, forced: forced)
+        let view = FrameView(frame, isBottomUp: buffer.layout.isBottomUp, forced: destination)
         show(view, surface)
         setOpaque(surface)
         if image.carriesFences || fences != nil {
@@ -286,20 +289,32 @@ final class WaylandWindow: HotEventTarget {
         }
         surface.attach(buffer: wlBuffer, x: 0, y: 0)
         damage(frame.damage, view, of: frame.size, surface)
+        if isCursor {
+            // One that is hidden, or not pointed with, would get no callback.
+            books.tell(.frameCallback(id))
+        } else {
+            askEvents(frame, surface)
+        }
+        surface.commit()
+        hasContent = true
+        needsStateCommit = false
+        if isCursor { globals.seats.imageChanged() }
+        return true
+    }
+
+    private func askEvents(_ frame: Frame, _ surface: WlSurface) {
         callback?.destroyProxy()
         let callback = surface.frame()
         callback.setTarget(self)
         self.callback = callback
         if let presentation = globals.presentation { askFeedback(presentation, frame, surface) }
-        surface.commit()
-        hasContent = true
-        needsStateCommit = false
-        return true
     }
+
+    private var destination: Size? { size.destination(isFixed: properties.isFixedSize) }
 
     private func commitState(_ surface: WlSurface) {
         if var view {
-            view.destination = forced ?? wantedDestination
+            view.destination = destination
             show(view, surface)
             setOpaque(surface)
         }
@@ -308,7 +323,8 @@ final class WaylandWindow: HotEventTarget {
     }
 
     /// Sends what of a view differs from the former one.
-    private func show(_ view: FrameView, _ surface: WlSurface) {
+    private func show(_ wanted: FrameView, _ surface: WlSurface) {
+        var view = wanted
         if view.transform != self.view?.transform ?? 0 {
             surface.setBufferTransform(transform: WlOutput.Transform(rawValue: view.transform))
         }
@@ -321,6 +337,7 @@ final class WaylandWindow: HotEventTarget {
             }
         } else if view.source != nil || view.destination != nil {
             globals.missViewporter()
+            (view.source, view.destination) = (nil, nil)
         }
         self.view = view
     }
@@ -381,6 +398,11 @@ final class WaylandWindow: HotEventTarget {
         feedbacks.append((object, frame.sequence))
     }
 
+    /// The place of its picture that a place of it shows; the view of the last commit is in force.
+    func place(_ x: WaylandFixed, _ y: WaylandFixed) -> InputPoint {
+        view?.place(x.rawValue, y.rawValue, in: shownSize) ?? InputPoint(x: 0, y: 0)
+    }
+
     // MARK: Ending
 
     private func destroy(_ connection: WaylandConnection) {
@@ -438,7 +460,7 @@ final class WaylandWindow: HotEventTarget {
 
     /// Its end waits for the compositor to read: what it is told meanwhile is not for the window that
     /// took its place.
-    private var isLeaving: Bool { pending.contains(.destroy) }
+    var isLeaving: Bool { pending.contains(.destroy) }
 
     override func wlCallbackDone(_ sender: WlCallback, callbackData: UInt32) {
         if sender == callback {
