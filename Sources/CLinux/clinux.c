@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/sync_file.h>
@@ -462,6 +463,35 @@ const char *vmb_directory_next(void *directory) {
 void vmb_directory_close(void *directory) { closedir(directory); }
 int64_t vmb_read_link(const char *path, char *bytes, size_t capacity) {
     RESULT((int64_t)readlink(path, bytes, capacity));
+}
+
+uint16_t vmb_load_acquire_16(const void *address) {
+    return __atomic_load_n((const uint16_t *)address, __ATOMIC_ACQUIRE);
+}
+void vmb_store_release_16(void *address, uint16_t value) {
+    __atomic_store_n((uint16_t *)address, value, __ATOMIC_RELEASE);
+}
+void vmb_memory_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+int vmb_aio_setup(unsigned int requests, uint64_t *context) {
+    aio_context_t made = 0;
+    if (syscall(SYS_io_setup, requests, &made) < 0) return -errno;
+    *context = made;
+    return 0;
+}
+int vmb_aio_destroy(uint64_t context) { RESULT((int)syscall(SYS_io_destroy, (aio_context_t)context)); }
+int vmb_aio_signal(uint64_t context, int file, int eventfd) {
+    struct iocb request = {
+        .aio_lio_opcode = IOCB_CMD_PREAD,
+        .aio_fildes = (uint32_t)file,
+        .aio_flags = IOCB_FLAG_RESFD,
+        .aio_resfd = (uint32_t)eventfd,
+    };
+    struct iocb *list[1] = {&request};
+    if (syscall(SYS_io_submit, (aio_context_t)context, 1, list) < 0) return -errno;
+    struct io_event over[4];
+    if (syscall(SYS_io_getevents, (aio_context_t)context, 0, 4, over, NULL) < 0) return -errno;
+    return 0;
 }
 
 int vmb_ioctl(int descriptor, unsigned long request, void *argument) {

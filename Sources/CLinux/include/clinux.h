@@ -126,6 +126,24 @@ size_t vmb_page_size(void);
 int vmb_change_mode(int descriptor, uint32_t mode);
 int vmb_unlink(const char *path);
 
+// MARK: memory shared with a guest
+
+/// A 16-bit load at an even address that nothing behind it is moved before.
+uint16_t vmb_load_acquire_16(const void *address);
+/// A 16-bit store at an even address that nothing before it is moved behind.
+void vmb_store_release_16(void *address, uint16_t value);
+/// A full barrier between stores before it and loads behind it.
+void vmb_memory_fence(void);
+
+// MARK: asynchronous input and output
+
+/// A context for that many requests at a time: 0, or a negated errno.
+int vmb_aio_setup(unsigned int requests, uint64_t *context);
+int vmb_aio_destroy(uint64_t context);
+/// Adds 1 to an eventfd's counter, up to its largest value, and never waits: an empty read of `file`, which is over at once, tells its end to
+/// it. 0, or a negated errno (EINVAL: not an eventfd). `write` would wait for as long as who shares the eventfd likes.
+int vmb_aio_signal(uint64_t context, int file, int eventfd);
+
 // MARK: sockets
 
 /// The longest path a socket address holds, without its terminator.

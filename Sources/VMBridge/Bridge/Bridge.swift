@@ -75,15 +75,13 @@ final class Bridge<P: Presenter> {
             let source = try makeSocket(path, session)
             source.consumers = handover.endpoint(ofVM: session.name, limits: plan.limits)
             return source
+        case .vhostUserGPU(let path, let qmp): return try makeGPU(path, qmp, session)
         case .qemu(let path):
             session.logger.info("\(session.name): asks for QEMU's display at \(path)")
             return QEMUDisplaySource(qmp: path, session: session, reaper: reaper)
         case .qemuBus(let name):
             session.logger.info("\(session.name): looks for \(name) on the session's bus")
             return QEMUDisplaySource(busName: name, session: session, reaper: reaper)
-        case .vhostUserGPU:
-            throw SpecificationError(
-                "\(session.name): the source \(plan.source.kindWord) does not work yet")
         }
     }
 
@@ -99,6 +97,22 @@ final class Bridge<P: Presenter> {
         try RuntimeDirectory.makeIfHolding(path)
         let source = try SocketSource(path: path, session: session, reaper: reaper)
         session.logger.info("\(name): listening on \(path)")
+        return source
+    }
+
+    private func makeGPU(
+        _ path: String, _ qmp: String?, _ session: VMSession<P>
+    ) throws -> VMSource<P> {
+        let name = session.name
+        if let descriptor = passed.take(named: name) {
+            session.logger.info("\(name): listening on the socket that was passed by that name")
+            return try VhostUserGPUSource(
+                adopting: descriptor, qmp: qmp, session: session, reaper: reaper)
+        }
+        try RuntimeDirectory.makeIfHolding(path)
+        let source = try VhostUserGPUSource(
+            path: path, qmp: qmp, session: session, reaper: reaper)
+        session.logger.info("\(name): listening on \(path) for the VMM's vhost-user-gpu device")
         return source
     }
 

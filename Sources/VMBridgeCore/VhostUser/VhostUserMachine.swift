@@ -15,7 +15,7 @@ package struct VhostUserMachine: Sendable {
         case setCall(ring: Int, descriptor: Int?)
         /// The ring's error is this descriptor; nil for none.
         case setError(ring: Int, descriptor: Int?)
-        /// Begin to serve the ring, or go on by another layout.
+        /// Begin to serve the ring at that base, or, when it is being served, go on where it is by another layout.
         case start(ring: Int, VirtqueueLayout, base: UInt16, VirtioFeatures)
         /// Serve the ring no more; what was taken from it is answered first.
         case stop(ring: Int)
@@ -112,6 +112,9 @@ package struct VhostUserMachine: Sendable {
         payload.put32(UInt32(rings[ring].base))
         return VhostUserHeader.reply(.getRingBase, payload)
     }
+
+    /// A ring was stopped after so many requests; it goes on there unless it is told another base.
+    package mutating func ringStopped(_ ring: Int, base: UInt16) { rings[ring].base = base }
 
     /// A ring turned out to make no sense: it is served no more until it is set up anew.
     package mutating func ringBroke(_ ring: Int) {
@@ -323,9 +326,8 @@ package struct VhostUserMachine: Sendable {
         rings[ring].addresses = (
             descriptors: bytes.u64(8), used: bytes.u64(16), available: bytes.u64(24)
         )
-        let wasStarted = rings[ring].isStarted
+        // One that is being served goes on at the new place.
         rings[ring].isStarted = false
-        if wasStarted { actions.append(.stop(ring: ring)) }
         try startIfReady(ring, &actions)
     }
 
