@@ -79,7 +79,7 @@ package final class GuestPicture {
                 copy = Copy(try MappedMemory(file.number, count: count, access: .readWrite))
                 memfd = file
             } catch {
-                for _ in 0..<frames { ring.released(slot) }
+                ring.failed(slot)
                 throw error
             }
             copies[slot] = copy
@@ -88,7 +88,7 @@ package final class GuestPicture {
         if stale.isWhole {
             bytes = fill(copy, Rectangle(layout.size))
         } else {
-            for index in 0..<stale.count { bytes += fill(copy, stale[index]) }
+            for part in stale.parts { bytes += fill(copy, part) }
         }
         return Taken(slot: slot, memfd: memfd, bytes: bytes)
     }
@@ -98,6 +98,14 @@ package final class GuestPicture {
         guard area.width > 0, area.height > 0, let plane = layout.planes.first else { return 0 }
         let own = UInt64(layout.size.width) * 4
         let count = UInt64(area.width) * 4
+        if count == own, UInt64(plane.stride) == own {
+            // Whole rows without anything between them are one run.
+            let bytes = count * UInt64(area.height)
+            copyBytes(
+                copy, from: UInt64(plane.offset) + UInt64(area.y) * own, count: bytes,
+                to: Int(UInt64(area.y) * own))
+            return bytes
+        }
         for row in UInt64(area.y)..<UInt64(area.y) + UInt64(area.height) {
             let source =
                 UInt64(plane.offset) + row * UInt64(plane.stride) + UInt64(area.x) * 4

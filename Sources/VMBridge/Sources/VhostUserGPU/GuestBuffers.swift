@@ -13,15 +13,24 @@ final class GuestBuffers<P: Presenter> {
     private final class Copies {
         let picture: GuestPicture
         var isMade = [Bool](repeating: false, count: CopyRing.capacity)
-        /// Frames that wait for a copy that nobody looks at.
-        var waiting: [VirtioGPUDevice.Shown] = []
         init(_ picture: GuestPicture) { self.picture = picture }
+    }
+
+    /// A frame that waits for its copy.
+    private struct Waiting {
+        var buffer: BufferKey
+        var frame: VirtioGPUDevice.Shown
     }
 
     private let session: VMSession<P>
     private let maker: UdmabufMaker
     private var ways: [BufferKey: Way] = [:]
     private var hasToldOfCopies = false
+    /// The newest frame of a surface that was not copied yet.
+    private var waiting: [SurfaceKey: Waiting] = [:]
+    /// The last copied frame of a surface, until it was committed or has ended: the next is copied after that, so that no copy is
+    /// made in vain.
+    private var underWay: [SurfaceKey: FrameSequence] = [:]
     /// Frames that will not be shown, for the device to be told.
     private(set) var ended: [(surface: SurfaceKey, sequence: FrameSequence, UseOutcome)] = []
     /// Bytes of work done since this was last set to 0.
@@ -74,7 +83,11 @@ final class GuestBuffers<P: Presenter> {
         switch ways.removeValue(forKey: key) {
         case .pages: session.receive(.bufferDestroy(Self.key(key)))
         case .copies(let copies):
-            for frame in copies.waiting { end(frame, .superseded) }
+            for surface in waiting.keys.filter({ waiting[$0]?.buffer == key }).sorted(by: {
+                $0.value < $1.value
+            }) {
+                supersede(surface)
+            }
             for slot in copies.isMade.indices where copies.isMade[slot] {
                 session.receive(.bufferDestroy(Self.key(key, slot)))
             }
@@ -86,6 +99,8 @@ final class GuestBuffers<P: Presenter> {
     func removeAll() {
         ways.removeAll()
         ended.removeAll()
+        waiting.removeAll()
+        underWay.removeAll()
         hasToldOfCopies = false
         copyReason = nil
     }
@@ -96,29 +111,58 @@ final class GuestBuffers<P: Presenter> {
         _ key: BufferKey, _ changed: Damage, _ frames: [VirtioGPUDevice.Shown], at time: UInt64
     ) {
         switch ways[key] {
-        case .pages: for frame in frames { send(frame, Self.key(key), time) }
+        case .pages:
+            for frame in frames {
+                supersede(frame.surface)
+                send(frame, Self.key(key), time)
+            }
         case .copies(let copies):
             copies.picture.changed(changed)
-            for frame in frames { enqueue(frame, copies) }
-            showWaiting(key, copies, at: time)
+            for frame in frames {
+                var frame = frame
+                // It stands for its forerunner too, whose own changes are not known any more.
+                if supersede(frame.surface) { frame.damage = nil }
+                waiting[frame.surface] = Waiting(buffer: key, frame: frame)
+            }
+            showWaiting(at: time)
         case nil, Way.none?: for frame in frames { end(frame, .refused) }
         }
     }
 
-    /// The newest frame of a surface waits, and has what its forerunner had changed.
-    private func enqueue(_ frame: VirtioGPUDevice.Shown, _ copies: Copies) {
-        var frame = frame
-        if let index = copies.waiting.firstIndex(where: { $0.surface == frame.surface }) {
-            end(copies.waiting.remove(at: index), .superseded)
-            frame.damage = nil
-        }
-        copies.waiting.append(frame)
+    /// A surface is gone, and with it what waits for it.
+    func forget(_ surface: SurfaceKey) {
+        supersede(surface)
+        underWay[surface] = nil
     }
 
-    private func showWaiting(_ key: BufferKey, _ copies: Copies, at time: UInt64) {
-        guard !copies.waiting.isEmpty else { return }
+    @discardableResult
+    private func supersede(_ surface: SurfaceKey) -> Bool {
+        guard let older = waiting.removeValue(forKey: surface) else { return false }
+        end(older.frame, .superseded)
+        return true
+    }
+
+    /// Whether a frame waits for its copy that could be made now.
+    var hasReadyFrames: Bool { waiting.keys.contains { underWay[$0] == nil } }
+
+    /// Copies and shows what can be shown by now. Surfaces with the same picture share a copy.
+    func showWaiting(at time: UInt64) {
+        guard hasReadyFrames else { return }
+        var byBuffer: [BufferKey: [VirtioGPUDevice.Shown]] = [:]
+        for (surface, next) in waiting where underWay[surface] == nil {
+            byBuffer[next.buffer, default: []].append(next.frame)
+        }
+        for (key, frames) in byBuffer {
+            guard case .copies(let copies) = ways[key] else { continue }
+            show(frames.sorted { $0.sequence < $1.sequence }, key, copies, time)
+        }
+    }
+
+    private func show(
+        _ frames: [VirtioGPUDevice.Shown], _ key: BufferKey, _ copies: Copies, _ time: UInt64
+    ) {
         do throws(KernelError) {
-            guard let taken = try copies.picture.take(frames: copies.waiting.count) else { return }
+            guard let taken = try copies.picture.take(frames: frames.count) else { return }
             let (slot, bytes) = (taken.slot, taken.bytes)
             work += bytes
             if !copies.isMade[slot] {
@@ -130,16 +174,18 @@ final class GuestBuffers<P: Presenter> {
                     descriptors: &bundle)
                 session.describe(Self.key(key, slot), origin: "copied from guest RAM")
             }
-            let frames = copies.waiting
-            copies.waiting.removeAll()
             for (index, frame) in frames.enumerated() {
+                waiting[frame.surface] = nil
+                underWay[frame.surface] = frame.sequence
                 send(frame, Self.key(key, slot), time)
                 if index == 0 { session.countCopied(bytes, of: frame.surface) }
             }
         } catch {
             session.warn("a copy of the guest's picture cannot be made: \(error)")
-            for frame in copies.waiting { end(frame, .refused) }
-            copies.waiting.removeAll()
+            for frame in frames {
+                waiting[frame.surface] = nil
+                end(frame, .refused)
+            }
         }
     }
 
@@ -164,11 +210,15 @@ final class GuestBuffers<P: Presenter> {
         return ended
     }
 
-    /// The session has released a buffer: a frame that waited may have its copy now.
-    func released(_ buffer: BufferKey, at time: UInt64) {
-        let key = BufferKey(buffer.value >> 2)
-        guard case .copies(let copies) = ways[key] else { return }
-        copies.picture.released(Int(buffer.value & 3))
-        showWaiting(key, copies, at: time)
+    /// A frame was committed, or has ended: the next one of its surface may be copied.
+    func passed(_ surface: SurfaceKey, _ sequence: FrameSequence) {
+        if let last = underWay[surface], last <= sequence { underWay[surface] = nil }
+    }
+
+    /// The session has released a buffer; `passed` is called for its frame too.
+    func released(_ buffer: BufferKey) {
+        if case .copies(let copies) = ways[BufferKey(buffer.value >> 2)] {
+            copies.picture.released(Int(buffer.value & 3))
+        }
     }
 }

@@ -233,6 +233,7 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
             session.receive(.surfaceUpdate(key, metadata), at: loop.now())
         case .destroySurface(let key):
             windows.remove(key)
+            buffers.forget(key)
             session.receive(.surfaceDestroy(key), at: loop.now())
         case .show(let key, let changed, let frames):
             buffers.show(key, changed, frames, at: loop.now())
@@ -281,9 +282,16 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
         var hasCallbacks = false
         session.takeFrameCallbacks { surface, sequence in
             hasCallbacks = true
+            buffers.passed(surface, sequence)
             device.frameCallback(surface, sequence, &actions)
         }
         performAll()
+        if buffers.hasReadyFrames {
+            // What the guest flushed meanwhile is newer than what waits, whose pages it may be drawing on.
+            link?.look()
+            buffers.showWaiting(at: loop.now())
+            performAll()
+        }
         return !records.isEmpty || hasCallbacks
     }
 
@@ -291,9 +299,11 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
         switch record {
         case .released(let buffer, let surface, let sequence, let outcome),
             .releasedWithFence(let buffer, let surface, let sequence, let outcome):
-            buffers.released(buffer, at: loop.now())
+            buffers.released(buffer)
+            buffers.passed(surface, sequence)
             device.released(surface, sequence, outcome, &actions)
         case .discarded(let surface, let sequence):
+            buffers.passed(surface, sequence)
             device.discarded(surface, sequence, &actions)
         case .configure(let surface, let configure):
             device.configured(surface, configure.size)

@@ -247,6 +247,14 @@ final class VhostUserLink {
         if rings.contains(where: \.hasMore) { armAgain() }
     }
 
+    /// Looks for requests that were not told of yet.
+    func look() {
+        for number in rings.indices where rings[number].queue != nil {
+            rings[number].hasMore = true
+        }
+        serveOn()
+    }
+
     private func serve(_ number: Int) {
         let ring = rings[number]
         for _ in 0..<Self.requestsInTurn {
