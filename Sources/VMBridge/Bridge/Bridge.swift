@@ -75,6 +75,7 @@ final class Bridge<P: Presenter> {
             let source = try makeSocket(path, session)
             source.consumers = handover.endpoint(ofVM: session.name, limits: plan.limits)
             return source
+        case .vhostUserGPU(let path, let qmp): return try makeGPU(path, qmp, session)
         case .qemu(let path):
             session.logger.info("\(session.name): asks for QEMU's display at \(path)")
             return QEMUDisplaySource(qmp: path, session: session, reaper: reaper)
