@@ -108,6 +108,13 @@ struct RunCommand: ParsableCommand {
         completion: .file())
     var report: String?
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "A copy of this program that may read hyper_dmabuf's queue (file capability cap_dac_override); this program itself when not given.",
+            valueName: "FILE"), completion: .file())
+    var hyperDmabufReader: String?
+
     @OptionGroup var control: RunControlOptions
 
     @OptionGroup(title: "Recording") var recording: RecordingOptions
@@ -295,6 +302,7 @@ struct RunCommand: ParsableCommand {
             sources: try source.map { try SourceSpecification($0) },
             presentation: headless ? .headless(options) : .wayland(display: display))
         configuration.graphicsProgram = "/proc/self/exe"
+        configuration.readerProgram = hyperDmabufReader
         configuration.fences = fences.compactMap { text in
             let (vm, policy) = Self.fences(text)
             return policy.map { (vm, $0) }

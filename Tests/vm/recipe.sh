@@ -9,11 +9,14 @@ kernel_packages="linux-image-6.12-amd64 linux-image-amd64"
 boot_modules="9pnet_virtio 9p overlay virtio_rng"
 # Put into /modules of the machine, loaded by a test that wants them (load_module in lib.sh).
 test_modules="vgem virtio_gpu kvm_amd"
-# Our own module, built for that kernel; what it needs of the kernel's comes along. See modules/README.md.
-our_module=vmbtest
-our_module_needs="drm_kms_helper drm_shmem_helper"
+# Our own modules, built for that kernel; what one needs of the kernel's comes along. See modules/README.md.
+our_modules="vmbtest vmbhyper"
+our_module_needs() { # NAME
+    case $1 in vmbtest) echo "drm_kms_helper drm_shmem_helper" ;; esac
+}
 our_module_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/modules
-our_module_sources="Kbuild device.c device.h display.c fences.c vmbtest.h"
+our_module_sources="Kbuild device.c device.h display.c fences.c vmbtest.h
+    hyper.h hyper_buffer.c hyper_node.c hyper_peer.c vmbhyper.h"
 # The small guest of tests with QEMU (guest/), on the same kernel: displays, then what input comes by.
 guest_modules="virtio_gpu bochs virtio_input evdev psmouse xhci_pci usbhid hid_generic"
 guest_source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/guest
@@ -54,7 +57,7 @@ root_path() { # NAME
 }
 root_dir=$(root_path stable)
 initramfs=$cache/initramfs-$({
-    printf "%s" "2 ${kernel_dir##*/} $boot_modules / $test_modules / $our_module $our_module_needs"
+    printf "%s" "2 ${kernel_dir##*/} $boot_modules / $test_modules / $our_modules $(our_module_needs vmbtest)"
     cat "$(dirname "${BASH_SOURCE[0]}")/init"
     # shellcheck disable=SC2086  # a list of names
     cd "$our_module_dir" && cat $our_module_sources
