@@ -174,6 +174,20 @@ extension VirtioGPUDevice {
             height: UInt32(bottom - UInt64(top)))
     }
 
+    /// Where a window's picture lies on the guest's desktop, and how large that is; nil for a window that is gone. A guest puts its screens
+    /// side by side, as it is told in the display info, unless its own settings say otherwise.
+    package func place(of surface: SurfaceKey) -> (left: UInt32, desktop: Size)? {
+        guard let wanted = Self.scanout(of: surface), scanouts[wanted].isOpen else { return nil }
+        var desktop = Size.zero
+        var left: UInt32 = 0
+        for (number, scanout) in scanouts.enumerated() where scanout.isOpen {
+            if number == wanted { left = desktop.width }
+            desktop.width += scanout.area.width
+            desktop.height = max(desktop.height, scanout.area.height)
+        }
+        return (left, desktop)
+    }
+
     // MARK: Pointer images
 
     mutating func updateCursor(

@@ -22,7 +22,7 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
     private var isPacedTold = false
     private var windows: Set<SurfaceKey> = []
     /// Where input and requests to shut down go; nil for nowhere.
-    private let hasQMP: Bool
+    private let seat: GuestSeat?
 
     /// Bytes copied, or their worth, in one turn of the loop, so that no VM keeps it for itself.
     private static var workInTurn: UInt64 { 64 << 20 }
@@ -61,7 +61,7 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
         self.path = path
         self.listener = listener
         self.reaper = reaper
-        hasQMP = qmp != nil
+        seat = qmp.map { GuestSeat(path: $0, loop: session.loop, reaper: reaper) }
         logger = session.logger
         signal = try EventSignal()
         buffers = GuestBuffers(session: session, maker: maker)
@@ -87,7 +87,11 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
     /// What the guest lacks, in words.
     override package var words: String? {
         var words: [String] = []
-        if !hasQMP { words.append("no input, since no QMP socket is named") }
+        switch seat {
+        case nil: words.append("no input, since no QMP socket is named")
+        case let seat? where !seat.isReady: words.append("no input, since QMP is not connected")
+        case _?: break
+        }
         if let reason = buffers.copyReason { words.append("frames are copied: \(reason)") }
         if let broken = link?.broken, !broken.isEmpty {
             words.append("a broken queue waits for the guest's driver to begin anew")
@@ -98,7 +102,7 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
     /// Descriptors that are open for the VM.
     override package var descriptors: DescriptorHoldings {
         var held = session.descriptors
-        held.sockets += 1 + (link?.descriptors ?? 0)
+        held.sockets += 1 + (link?.descriptors ?? 0) + (seat?.descriptors ?? 0)
         return held
     }
 
@@ -144,7 +148,8 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
         generation += 1
         session.tap?.connected(generation: generation)
         session.tell(.info, "front end connected (generation \(generation))")
-        if !hasQMP {
+        session.wantsInput = seat != nil
+        if seat == nil {
             session.tell(
                 .notice,
                 "no input: start QEMU with -qmp unix:PATH,server=on,wait=off -device virtio-keyboard-pci -device virtio-tablet-pci and add “,qmp=PATH” to the source"
@@ -223,6 +228,7 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
             session.describe(key, pacing: pacing)
         case .createCursor(let key, let parent, let x, let y):
             var metadata = SurfaceMetadata()
+            metadata.title = "pointer"
             metadata.parent = parent
             metadata.hotSpot = HotSpot(x: x, y: y)
             session.receive(
@@ -251,6 +257,7 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
     /// Takes the session's feedback, and answers the guest. Called after each batch.
     override package func settle() {
         super.settle()
+        seat?.settle { session.tell(.notice, $0) }
         // What comes of feedback is settled at once: the next batch may be long in coming.
         for _ in 0..<4 where takeFeedback() { session.settle() }
         if device.isPaced != isPacedTold {
@@ -308,14 +315,23 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
         case .configure(let surface, let configure):
             device.configured(surface, configure.size)
         case .close(let surface): closeRequested(surface)
+        case .input(let surface, let input):
+            if let (left, desktop) = device.place(of: surface) {
+                seat?.send(input.event, left: left, desktop: desktop)
+            }
         default: break
         }
     }
 
     private func closeRequested(_ surface: SurfaceKey) {
+        if seat?.powerDown() == true {
+            return session.tell(
+                .info,
+                "the window of surface \(surface) is to close: the guest is asked to shut down")
+        }
         session.tell(
             .notice,
-            "the window of surface \(surface) was asked to close: shut the guest down; with “,qmp=PATH” this is asked of it"
+            "the window of surface \(surface) is to close, and nobody can ask the guest to shut down: add “,qmp=PATH” of QEMU's QMP socket to the source"
         )
     }
 
@@ -326,6 +342,7 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
         listening = nil
         if let listenTimer { loop.remove(listenTimer) }
         if let deadlineTimer { loop.remove(deadlineTimer) }
+        seat?.shutDown()
         super.shutDown()
         session.tap?.shutDown()
     }
