@@ -21,6 +21,7 @@ guest_kernel=$(echo "$kernel_dir"/boot/vmlinuz-*) guest_accel=tcg guest_sockets=
 clean_up() {
     stop_guests
     stop_bridge >/dev/null 2>&1
+    stop_compositor
     [ -z "$bus_pid" ] || kill "$bus_pid" 2>/dev/null
     rm -rf "$run_dir"
 }
@@ -45,6 +46,31 @@ root_program() {
     shift
     "$place/lib64/ld-linux-x86-64.so.2" \
         --library-path "$place/usr/lib/x86_64-linux-gnu:$place/usr/lib/x86_64-linux-gnu/systemd" "$place/usr/bin/$name" "$@"
+}
+
+# start_compositor weston|sway WIDTHxHEIGHT: one of this machine, drawing without a GPU; screenshot FILE.
+compositor='' compositor_pid='' compositor_input=''
+start_compositor() {
+    compositor=$1
+    # It lives in a directory of its own, which is then that of sockets: sway does not run as root.
+    mkdir -p "$run_dir/$1"
+    chmod 711 "$run_dir"
+    mkfifo "$run_dir/$1.input"
+    "$root/tools/compositor" "$1" --runtime "$run_dir/$1" --socket mine --size "$2" --log "$results/$1.log" \
+        <"$run_dir/$1.input" >"$run_dir/$1.ready" 2>"$results/$1.errors" &
+    compositor_pid=$!
+    exec {compositor_input}>"$run_dir/$1.input"
+    wait_for 60 grep -q '^ready' "$run_dir/$1.ready" || { cat "$results/$1.errors" && return 1; }
+    export WAYLAND_DISPLAY=$run_dir/$1/mine SWAYSOCK=$run_dir/$1/sway.sock
+}
+screenshot() { XDG_RUNTIME_DIR=$run_dir/$compositor "$root/tools/compositor" screenshot "$compositor" "$1"; }
+stop_compositor() {
+    [ -n "$compositor_pid" ] || return 0
+    exec {compositor_input}>&-
+    wait "$compositor_pid" 2>/dev/null
+    rm -rf "${run_dir:?}/$compositor.input" "$run_dir/$compositor.ready" "${run_dir:?}/$compositor"
+    compositor_pid=''
+    unset WAYLAND_DISPLAY SWAYSOCK
 }
 
 # start_bus: a session bus of the test's own, at $bus.

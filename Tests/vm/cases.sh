@@ -24,6 +24,16 @@ expect() {
 
 equal() { [ "$1" = "$2" ] || { printf "  got '%s', want '%s'\n" "$1" "$2" && false; }; }
 
+# phase NAME: what comes next; says how long the one before took.
+phase_name='' phase_start=0
+phase() {
+    local now
+    now=$(cut -d ' ' -f 1 /proc/uptime)
+    [ -z "$phase_name" ] || awk -v a="$phase_start" -v b="$now" -v n="$phase_name" \
+        'BEGIN { printf "-- %s: %.1f s\n", n, b - a }'
+    phase_name=$1 phase_start=$now
+}
+
 # wait_for SECONDS COMMAND…: until it succeeds, tried every tenth of a second.
 wait_for() {
     local end=$((SECONDS + $1))
@@ -45,7 +55,7 @@ bridge_pid=''
 start_bridge() {
     vm-bridge run --report "$bridge_report" "$@" >"$bridge_log" 2>&1 &
     bridge_pid=$!
-    wait_for 30 bridge_is_up "$(printf '%s\n' "$@" | grep -c -E '=(socket|vhost-user-gpu|qemu|qemu-bus):')" || { cat "$bridge_log" && false; }
+    wait_for 30 bridge_is_up "$(printf '%s\n' "$@" | grep -c -E '=(socket|vhost-user-gpu|qemu|qemu-bus)(:|$)')" || { cat "$bridge_log" && false; }
 }
 bridge_is_up() { [ "$(grep -c 'the compositor is there' "$bridge_log")" -ge "$1" ]; }
 bridge_runs() { kill -0 "$bridge_pid" 2>/dev/null; }

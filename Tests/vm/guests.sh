@@ -13,12 +13,14 @@ mkdir -p "$guest_sockets"
 declare -A guest_pids=()
 
 # start_guest NAME "WORDS OF ITS COMMAND LINE" QEMU-OPTION…: without waiting. Words are guest=MODE and
-# guest.OPTION=NUMBER, see guest/README.md. What it says is in $results/NAME.serial, what QEMU says in
+# guest.OPTION=NUMBER, see guest/README.md; without words there is no system, and the firmware says so. What it says is in $results/NAME.serial, what QEMU says in
 # $results/NAME.qemu. Its RAM is a memfd, as vhost-user and udmabuf want it. Two QMP sockets, of which each
 # takes one client: NAME.qmp for this script, NAME.display for the bridge.
 start_guest() {
-    local name=$1 words=$2 processor=max
+    local name=$1 words=$2 processor=max system=()
     shift 2
+    [ -z "$words" ] || system=(-kernel "$guest_kernel" -initrd "$guest_initramfs"
+        -append "console=ttyS0 quiet panic=-1 mitigations=off audit=0 $words")
     # Within KVM the processor that the kernel's modules and an emulated SVM agree on.
     [ "$guest_accel" != kvm ] || processor=qemu64
     : >"$results/$name.serial"
@@ -26,8 +28,7 @@ start_guest() {
     "$guest_qemu" -nodefaults -no-user-config -name "$name" -M q35,memory-backend=ram -accel "$guest_accel" \
         -cpu "$processor" -smp 1 -m "$guest_memory" \
         -object "memory-backend-memfd,id=ram,size=${guest_memory}M,share=on" \
-        -kernel "$guest_kernel" -initrd "$guest_initramfs" \
-        -append "console=ttyS0 quiet panic=-1 mitigations=off audit=0 $words" \
+        "${system[@]}" \
         -serial "file:$results/$name.serial" \
         -qmp "unix:$guest_sockets/$name.qmp,server=on,wait=off" \
         -qmp "unix:$guest_sockets/$name.display,server=on,wait=off" \
@@ -65,6 +66,33 @@ qmp() {
     wait "$peer" 2>/dev/null
     printf '%s\n' "${answer:-no answer to $2}"
     case $answer in *'"return":'*) ;; *) return 1 ;; esac
+}
+
+# Of a headless bridge with --capture-frames, whose log is $frames_log. frames_begin: what was shown so far is another
+# guest's. frames_are VM SLOT SEED FRAMES OPTION…: every picture of that surface is one of the guest's frames, see
+# PictureCheck; ends_with VM SLOT SEED FRAME: the newest is. shows_screendump VM SLOT NAME [DEVICE HEAD]: it is QEMU's own
+# picture, which has to stand still.
+frames_log=$results/capture/frames.log
+frames_from=1
+frames_begin() { frames_from=$(($(wc -l <"$frames_log") + 1)); }
+frames_are() {
+    local vm=$1 slot=$2 seed=$3 range=$4 status=0
+    shift 4
+    tail -n "+$frames_from" "$frames_log" >"$results/frames.part"
+    PictureCheck frames "$seed" "$range" "$results/frames.part" "$vm" "$slot" "$@" >"$results/frames.txt" || status=$?
+    [ $status = 0 ] || cp "$results/frames.txt" "$results/frames.$vm.$slot.$seed.txt"
+    note "$(tail -n 4 "$results/frames.txt")"
+    return $status
+}
+ends_with() {
+    tail -n "+$frames_from" "$frames_log" | grep -e "^$1 $2 " | tail -n 1 >"$results/frames.end"
+    PictureCheck frames "$3" "$4" "$results/frames.end" "$1" "$2" --last "$4" >"$results/end.txt"
+}
+shows_screendump() {
+    local vm=$1 slot=$2 name=$3
+    shift 3
+    guest_screendump "$name" "$results/$name-dump.png" "$@" &&
+        PictureCheck last "$frames_log" "$vm" "$slot" "$results/$name-dump.png" >"$results/$name-dump.txt"
 }
 
 # guest_screendump NAME FILE [DEVICE HEAD]: what QEMU itself thinks is on that console, as a PNG.

@@ -99,16 +99,6 @@ kernel_is_content() {
     ! dmesg | grep -E 'WARNING:|BUG:|Oops|general protection' | grep -v -F drm_atomic_helper_wait_for_vblanks
 }
 
-# phase NAME: what comes next; says how long the one before took.
-phase_name='' phase_start=0
-phase() {
-    local now
-    now=$(cut -d ' ' -f 1 /proc/uptime)
-    [ -z "$phase_name" ] || awk -v a="$phase_start" -v b="$now" -v n="$phase_name" \
-        'BEGIN { printf "-- %s: %.1f s\n", n, b - a }'
-    phase_name=$1 phase_start=$now
-}
-
 # shows SCREENSHOT SIZE FORMAT SEED TITLE FRAMES [TOLERANCE]: takes the screenshot and looks in it for the
 # reference producer's pattern, see Tests/Support/PictureCheck. What it found is in SCREENSHOT.txt.
 shows() {

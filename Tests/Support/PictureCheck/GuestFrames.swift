@@ -8,7 +8,9 @@ import VMBridge
 ///
 /// - `--last FRAME`: the last picture must show it.
 /// - `--distinct N`: so many different frames at least; 1 if not given.
-/// - `--others N`: so many pictures of something else are borne (a reboot's); 0 if not given.
+/// - `--others N`: so many pictures of something else are borne; 0 if not given.
+/// - `--across FRAME`: any number of them is where the pictures go from FRAME or an earlier one to a later one, a
+///   reboot's for example, which must be there.
 struct GuestFrames {
     private let pattern: GuestPattern
     private let frames: ClosedRange<Int>
@@ -16,6 +18,7 @@ struct GuestFrames {
     private let surface: [Substring]
     private var last: Int?
     private var (distinct, others) = (1, 0)
+    private var across: Int?
 
     init(_ words: [String]) throws {
         guard words.count >= 5, words.count % 2 == 1, let seed = UInt32(words[0]) else {
@@ -31,6 +34,7 @@ struct GuestFrames {
             case "--last": last = number
             case "--distinct": distinct = number
             case "--others": others = number
+            case "--across": across = number
             default: throw PictureCheck.WrongUsage()
             }
         }
@@ -51,8 +55,9 @@ struct GuestFrames {
     func check() throws -> Bool {
         var known: [Substring: [UInt32: Int]] = [:]
         var shown: [Int] = []
-        var (before, other) = (0, 0)
+        var (before, other, between) = (0, 0, 0)
         var (isGood, end) = (true, Int?.none)
+        var strange: [Substring] = []
         for line in try lines() {
             let words = line.split(separator: " ")
             guard words.count >= 5, Array(words[0..<2]) == surface else { continue }
@@ -64,18 +69,30 @@ struct GuestFrames {
                     print("frame \(frame) after frame \(former): \(line)")
                     isGood = false
                 }
+                if let across, let former = shown.last, former <= across, across < frame {
+                    between = strange.count
+                } else {
+                    other += strange.count
+                    for line in strange { print("no frame of \(frames): \(line)") }
+                }
+                strange.removeAll()
                 shown.append(frame)
             } else if shown.isEmpty {
                 before += 1
             } else {
-                other += 1
-                if other > others { print("no frame of \(frames): \(line)") }
+                strange.append(line)
             }
+        }
+        other += strange.count
+        for line in strange { print("no frame of \(frames): \(line)") }
+        if let across, !(shown.contains { $0 <= across } && shown.contains { $0 > across }) {
+            print("no frames on both sides of \(across)")
+            isGood = false
         }
         let different = Set(shown).count
         print(
             "before \(before), shown \(shown.count), different \(different), other \(other), "
-                + "first \(shown.first ?? -1), last \(end ?? -1)")
+                + "between \(between), first \(shown.first ?? -1), last \(end ?? -1)")
         return isGood && different >= distinct && other <= others
             && (last == nil || end == last)
     }

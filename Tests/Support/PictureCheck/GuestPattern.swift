@@ -39,15 +39,45 @@ struct GuestPattern {
     func rows(of picture: Picture, frames: ClosedRange<Int>) -> [Int?] {
         var likely = frames.lowerBound
         return (0..<picture.height).map { y in
-            let row = picture.row(y).map { word in
-                // A picture's word has its bytes in the order R, G, B, A.
-                (word & 255) << 16 | word & 0xff00 | word >> 16 & 255
-            }
+            let row = picture.row(y).map(Self.word)
             if shows(row, y, likely) { return likely }
             guard let frame = frames.first(where: { shows(row, y, $0) }) else { return nil }
             likely = frame
             return frame
         }
+    }
+
+    /// Where a screenshot shows a frame wholly, at this size; nil where it does not.
+    func find(
+        width: Int, height: Int, frames: ClosedRange<Int>, in picture: Picture
+    ) -> (x: Int, y: Int, frame: Int)? {
+        guard width > 1, height > 1, width <= picture.width, height <= picture.height else {
+            return nil
+        }
+        let rows = (0..<picture.height).map { y in picture.row(y).map(Self.word) }
+        var places: [UInt32: Int] = [:]
+        for (place, colour) in line.enumerated() { places[colour] = place }
+        for y in 0...picture.height - height {
+            for x in 0...picture.width - width {
+                // A pixel tells its place in the line, hence the frame; its neighbours say whether that is worth a look.
+                guard let place = places[rows[y][x]],
+                    rows[y][x + 1] == line[(place + 1) % Self.period],
+                    rows[y + 1][x] == line[(place + 7) % Self.period]
+                else { continue }
+                for frame in frames where Self.place(frame, 0, 0) == place {
+                    let isWhole = (0..<height).allSatisfy {
+                        shows(Array(rows[y + $0][x..<x + width]), $0, frame)
+                    }
+                    if isWhole { return (x, y, frame) }
+                }
+            }
+        }
+        return nil
+    }
+
+    /// A picture's word has its bytes in the order R, G, B, A.
+    private static func word(_ pixel: UInt32) -> UInt32 {
+        (pixel & 255) << 16 | pixel & 0xff00 | pixel >> 16 & 255
     }
 
     private func shows(_ row: [UInt32], _ y: Int, _ frame: Int) -> Bool {
@@ -100,5 +130,36 @@ struct GuestPictures {
             first = row
         }
         return false
+    }
+}
+
+/// `PictureCheck window SEED FRAMES WxH SCREENSHOT`: looks for one of the frames, whole and of that size, anywhere in a
+/// screenshot; prints `X Y frame F`.
+struct GuestWindow {
+    private let pattern: GuestPattern
+    private let frames: ClosedRange<Int>
+    private let sides: [Int]
+    private let path: String
+
+    init(_ words: [String]) throws {
+        guard words.count == 4, let seed = UInt32(words[0]) else { throw PictureCheck.WrongUsage() }
+        pattern = GuestPattern(seed: seed)
+        frames = try GuestPictures.frames(words[1])
+        sides = words[2].split(separator: "x").compactMap { Int($0) }
+        guard sides.count == 2 else { throw PictureCheck.WrongUsage() }
+        path = words[3]
+    }
+
+    func check() throws -> Bool {
+        let picture = try PNGFile.read(path)
+        guard
+            let found = pattern.find(
+                width: sides[0], height: sides[1], frames: frames, in: picture)
+        else {
+            print("\(path): no whole frame of \(frames) at \(sides[0])x\(sides[1])")
+            return false
+        }
+        print("\(found.x) \(found.y) frame \(found.frame)")
+        return true
     }
 }

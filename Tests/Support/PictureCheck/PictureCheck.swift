@@ -7,7 +7,9 @@ import VMBridge
 ///     PictureCheck picture SCREENSHOT PART
 ///     PictureCheck rows SCREENSHOT [--seed SEED]… [--windows N] [--covered]
 ///     PictureCheck guest SEED FRAMES PICTURE…
-///     PictureCheck frames SEED FRAMES LOG VM SLOT [--last FRAME] [--distinct N] [--others N]
+///     PictureCheck window SEED FRAMES WxH SCREENSHOT
+///     PictureCheck frames SEED FRAMES LOG VM SLOT [--last FRAME] [--distinct N] [--others N] [--across FRAME]
+///     PictureCheck last LOG VM SLOT PICTURE
 ///
 /// `pattern` looks for the reference producer's test pattern of one of the frames (`7` or `3-9`) as a
 /// reader of the buffer sees it, `picture` for a PNG. Prints where it is, `X Y` first. TOLERANCE is how
@@ -19,8 +21,9 @@ import VMBridge
 /// (1 if not given) and a SEED that is not there. With `--covered` rows that cannot be read do not count:
 /// something else hides them. Windows of other seeds may always hide each other.
 ///
-/// `guest` and `frames` know the pattern of the small guest (Tests/vm/guest), see `GuestPictures`: of whole pictures,
-/// and of the checksums in `frames.log` of `vm-bridge run --capture-frames`.
+/// `guest`, `window` and `frames` know the pattern of the small guest (Tests/vm/guest), see `GuestPictures`: of whole
+/// pictures, of windows in a screenshot, and of the checksums in `frames.log` of `vm-bridge run --capture-frames`.
+/// `last` says whether the newest picture in that log is the same as a PNG.
 ///
 /// Exit codes: 0 found, 1 not found, 64 wrong usage or an unreadable file.
 @main
@@ -40,6 +43,8 @@ struct PictureCheck {
         guard arguments.count >= 2 else { throw WrongUsage() }
         switch arguments[0] {
         case "guest": return try GuestPictures(Array(arguments[1...])).check()
+        case "window": return try GuestWindow(Array(arguments[1...])).check()
+        case "last": return try LastPicture(Array(arguments[1...])).check()
         case "frames": return try GuestFrames(Array(arguments[1...])).check()
         default: break
         }

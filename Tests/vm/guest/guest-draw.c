@@ -2,7 +2,7 @@
 /*
  * guest-draw: what runs in the small guest. Draws numbered frames through KMS, sets a cursor, follows modes,
  * tells input events. Every line that it prints is for a test to read; README.md beside it lists them.
- *   guest-draw draw|two|cursor|resize [frames=N] [first=N] [interval=MS] [seed=N] [wait=SECONDS]
+ *   guest-draw draw|two|cursor|resize [frames=N] [first=N] [interval=MS] [seed=N] [buffers=N] [wait=SECONDS]
  *   guest-draw input
  *   guest-draw boots     which boot since the machine was switched on, from 1
  */
@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SCREENS = 16, BUFFERS = 3, MODES = 128, TABLE = 4096, WIDEST = 2 * TABLE, CURSOR = 64 };
+enum { SCREENS = 16, BUFFERS = 8, MODES = 128, TABLE = 4096, WIDEST = 2 * TABLE, CURSOR = 64 };
 
 struct buffer {
 	uint32_t handle, framebuffer, pitch;
@@ -45,6 +45,7 @@ struct screen {
 static int card;
 static struct screen screens[SCREENS];
 static struct drm_mode_modeinfo modes[MODES];
+static int buffer_count = 3;
 
 static void say(const char *format, ...)
 {
@@ -109,7 +110,7 @@ static void make_line(struct screen *screen)
 
 static void draw(struct screen *screen, uint32_t frame)
 {
-	struct buffer *buffer = &screen->buffers[frame % BUFFERS];
+	struct buffer *buffer = &screen->buffers[frame % buffer_count];
 
 	for (uint32_t y = 0; y < screen->mode.vdisplay; y++)
 		memcpy((char *)buffer->pixels + (size_t)y * buffer->pitch,
@@ -207,11 +208,11 @@ static void light(struct screen *screen, uint32_t frame)
 				      .mode = screen->mode, .mode_valid = 1 };
 
 	make_line(screen);
-	for (int i = 0; i < BUFFERS; i++)
+	for (int i = 0; i < buffer_count; i++)
 		screen->buffers[i] = make_buffer(screen->mode.hdisplay, screen->mode.vdisplay,
 						 DRM_FORMAT_XRGB8888);
 	draw(screen, frame);
-	crtc.fb_id = screen->buffers[frame % BUFFERS].framebuffer;
+	crtc.fb_id = screen->buffers[frame % buffer_count].framebuffer;
 	must(DRM_IOCTL_MODE_SETCRTC, &crtc, "mode");
 	screen->lit = true;
 	say("mode %ux%u screen %d seed %u", screen->mode.hdisplay, screen->mode.vdisplay,
@@ -222,7 +223,7 @@ static void light(struct screen *screen, uint32_t frame)
 static void flip(struct screen *screen, uint32_t frame)
 {
 	struct drm_mode_crtc_page_flip flip = { .crtc_id = screen->crtc, .flags = DRM_MODE_PAGE_FLIP_EVENT,
-						.fb_id = screen->buffers[frame % BUFFERS].framebuffer };
+						.fb_id = screen->buffers[frame % buffer_count].framebuffer };
 
 	must(DRM_IOCTL_MODE_PAGE_FLIP, &flip, "page flip");
 }
@@ -332,7 +333,7 @@ static void follow_modes(char **words)
 				memcpy(former, screen->buffers, sizeof(former));
 				screen->mode = mode;
 				light(screen, frame);
-				for (int i = 0; i < BUFFERS; i++)
+				for (int i = 0; i < buffer_count; i++)
 					free_buffer(&former[i]);
 				say("drew %u", frame);
 				continue;
@@ -460,6 +461,11 @@ int main(int count, char **words)
 		return 1;
 	}
 	open_card(option(words, "wait", 60));
+	buffer_count = option(words, "buffers", buffer_count);
+	if (buffer_count < 1 || buffer_count > BUFFERS) {
+		say("guest: FAILED: 1 to %d buffers", BUFFERS);
+		return 64;
+	}
 	if (!strcmp(mode, "draw"))
 		draw_frames(words + 1, 1, option(words, "frames", 200));
 	else if (!strcmp(mode, "two"))
