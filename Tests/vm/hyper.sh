@@ -50,6 +50,11 @@ frames_of() { # VM TITLE
     take_report
     echo $(($(surface_field "\[$1] $2" shown) + $(surface_field "\[$1] $2" superseded)))
 }
+# overtaken_of VM: frames that a later one overtook before their buffer was open, of all its guests so far.
+overtaken_of() {
+    take_report
+    vm_field "$1" source | sed -n 's/.* \([0-9]*\) overtaken.*/\1/p'
+}
 is_shown_once() { take_report && [ "$(surface_field "\[$1] $2" shown)" -ge 1 ] 2>/dev/null; }
 surfaces_of() { # VM: those that are there
     take_report

@@ -50,7 +50,9 @@ public struct HyperDomain: Sendable {
         public var complete: UInt64 = 0
         /// Frames of outputs of which a part never came.
         public var incomplete: UInt64 = 0
-        /// Buffers that were opened, and those that could not be.
+        /// Frames that a later one overtook before their buffer was open.
+        public var overtaken: UInt64 = 0
+        /// Buffers that were opened.
         public var opened: UInt64 = 0
         /// Those that the exporter or the driver did not hand out.
         public var failed: UInt64 = 0
@@ -167,6 +169,7 @@ public struct HyperDomain: Sendable {
                 buffers[id] = buffer
                 return
             }
+            if buffer.waiting != nil { counts.overtaken += 1 }
             if let key = buffer.key {
                 frame.buffer = key
                 show(frame, announcement.surface, &actions)
@@ -178,6 +181,7 @@ public struct HyperDomain: Sendable {
         }
         // Another layout over the same memory is another buffer for whoever imported it.
         if let key = buffers[id]?.key { actions.append(.destroyBuffer(key)) }
+        if buffers[id]?.waiting != nil { counts.overtaken += 1 }
         let isBeingOpened = buffers[id].map { $0.key == nil && !$0.isRefused } ?? false
         if buffers[id] == nil { makeRoom(&actions) }
         buffers[id] = Buffer(
@@ -192,7 +196,10 @@ public struct HyperDomain: Sendable {
         // What waited for its dma-buf may have been overtaken, or have lost its surface.
         guard var surface = surfaces[name], surface.key == frame.surface,
             frame.sequence.value > surface.shown
-        else { return }
+        else {
+            counts.overtaken += 1
+            return
+        }
         surface.shown = frame.sequence.value
         surfaces[name] = surface
         actions.append(.frame(frame))

@@ -109,6 +109,7 @@ struct HyperDomainTests {
         world.opened(2)
         // 1 was announced again after 2: what 2 had is old by now, and only made known.
         #expect(world.take() == ["+b2 of 1", "s1#3 b2", "+b3 of 2"])
+        #expect(world.domain.counted.overtaken == 2)
         #expect(!world.opened(2))
         #expect(!world.opened(9))
         #expect(world.take().isEmpty)

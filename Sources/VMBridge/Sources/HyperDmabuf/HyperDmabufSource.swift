@@ -61,6 +61,7 @@ package final class HyperDmabufSource<P: Presenter>: VMSource<P>, HyperListener 
         var text = "domain \(number) of hyper_dmabuf: \(records) records"
         if !isPresent { text += ", silent" }
         text += ", frames \(counts.complete) whole, \(counts.incomplete) with parts lost"
+        text += ", \(counts.overtaken) overtaken before their buffer was open"
         text += ", buffers \(counts.opened) opened, \(counts.failed) not to be had"
         if excess > 0 { text += ", \(excess) records above the rate" }
         return text
