@@ -12,7 +12,7 @@ struct VMBridgeCommand: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             RunCommand.self, DemoCommand.self, ProduceCommand.self, ReplayCommand.self,
-            DoctorCommand.self,
+            DoctorCommand.self, VhostUserGPUCommand.self,
             CheckConfigCommand.self,
             GraphicsWorkerCommand.self, HyperReaderCommand.self,
             TopCommand.self, MetricsCommand.self,

@@ -1,3 +1,4 @@
+import Descriptors
 import Logging
 import VMBridgeCore
 
@@ -197,6 +198,16 @@ final class Bridge<P: Presenter> {
     /// Fulfils a person's wish; see `BridgeService.perform`.
     func perform(_ wish: SurfaceWish, vm: String, surface: SurfaceKey?) -> Int {
         vms.first { $0.plan.source.vm == vm }?.source.session.fulfil(wish, of: surface) ?? 0
+    }
+
+    /// Gives a vhost-user-gpu front end's connection to the VM's source, which otherwise waits for one.
+    func serveOnce(
+        _ connection: consuming OwnedDescriptor, vm: String, onEnd: @escaping () -> Void
+    ) {
+        let source = vms.first { $0.plan.source.vm == vm }?.source
+        guard let source = source as? VhostUserGPUSource<P> else { return }
+        source.onDisconnect = onEnd
+        if connection.isValid { source.adopt(connection) }
     }
 
     /// The session of a VM; nil when there is none of that name.

@@ -1,3 +1,4 @@
+import Descriptors
 import Glibc
 import Logging
 import VMBridgeCore
@@ -104,6 +105,19 @@ public final class BridgeService {
     /// - Returns: how many surfaces it concerned: 0 when there is no such VM or surface.
     public func perform(_ wish: SurfaceWish, vm: String, surface: SurfaceKey?) -> Int {
         running.perform(wish, vm: vm, surface: surface)
+    }
+
+    /// Serves one vhost-user-gpu front end and ends `run()` with it. To be called before `run()`.
+    ///
+    /// - Parameters:
+    ///   - connection: a connected stream socket; none: whoever connects to the source's own.
+    ///   - vm: a VM with a source of that kind.
+    package func serveOnce(_ connection: consuming OwnedDescriptor, vm: String) {
+        let end = { [unowned self] in stop() }
+        switch running {
+        case .wayland(let bridge): bridge.serveOnce(connection, vm: vm, onEnd: end)
+        case .headless(let bridge): bridge.serveOnce(connection, vm: vm, onEnd: end)
+        }
     }
 
     /// What every VM has and did; after the end, as it was then.

@@ -21,6 +21,8 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
     private var isPerforming = false
     private var isPacedTold = false
     private var windows: Set<SurfaceKey> = []
+    /// Called when a front end has gone.
+    package var onDisconnect: (() -> Void)?
     /// Where input and requests to shut down go; nil for nowhere.
     private let seat: GuestSeat?
 
@@ -157,6 +159,9 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
         }
     }
 
+    /// Takes a connection that somebody else has made, as if its front end had connected here.
+    package func adopt(_ connection: consuming OwnedDescriptor) { take(connection) }
+
     private func disconnect(_ why: String) {
         guard let link else { return }
         // Windows go with the session's producer; nothing of this has to be performed.
@@ -169,6 +174,7 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
         session.producerLeft()
         session.tap?.disconnected()
         session.tell(.info, "front end gone: \(why)")
+        onDisconnect?()
     }
 
     // MARK: The device
