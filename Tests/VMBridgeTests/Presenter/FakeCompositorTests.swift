@@ -147,12 +147,12 @@ struct FakeCompositorTests {
         #expect(fake.compositor.requests[1].arguments == [.int(640), .int(480)])
         #expect(fake.live.configures.last?.size == Size(width: 640, height: 480))
         #expect(fake.live.configures.last?.states == 2)
-        // A frame meanwhile does not change it, and the state's end does.
+        // A frame meanwhile does not change it, and the end of state and size does.
         fake.compositor.forgetRequests()
         fake.live.show(buffer, 2) { $0.destination = Size(width: 20, height: 10) }
         try fake.settle()
         #expect(fake.compositor.requests("wp_viewport.set_destination").isEmpty)
-        fake.configure(surface: surface, width: 640, height: 480)
+        fake.configure(surface: surface, width: 0, height: 0)
         try fake.settle()
         #expect(
             fake.compositor.requests("wp_viewport.set_destination").map(\.arguments) == [
