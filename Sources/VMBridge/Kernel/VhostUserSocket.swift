@@ -14,8 +14,10 @@ struct VhostUserSocket: ~Copyable {
         case message(VhostUserHeader)
         /// Nothing, or a part of one.
         case wouldBlock
-        /// The peer is gone, or broke the framing.
+        /// The peer is gone.
         case ended(String)
+        /// The peer broke the framing: nothing behind this can be understood.
+        case broken(Refusal)
     }
 
     private let descriptor: OwnedDescriptor
@@ -57,7 +59,7 @@ struct VhostUserSocket: ~Copyable {
                 do throws(Refusal) {
                     header = try VhostUserHeader(input.span)
                 } catch {
-                    return .ended(error.sentence)
+                    return .broken(error)
                 }
                 input.removeAll(keepingCapacity: true)
                 continue
@@ -84,7 +86,10 @@ struct VhostUserSocket: ~Copyable {
         case 0:
             guard answer > 0 else { return .ended("it closed the connection") }
             guard flags & VMB_MSG_CTRUNC == 0, !hasStray else {
-                return .ended("its descriptors did not come whole, or not with a message's start")
+                return .broken(
+                    Refusal(
+                        .descriptorCount,
+                        "Descriptors did not come whole, or not with a message's start."))
             }
             input += scratch[0..<Int(answer)]
             return nil

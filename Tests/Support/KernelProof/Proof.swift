@@ -82,6 +82,7 @@ struct KernelProof {
 
     private static func proveKernel(_ proof: Proof) {
         proof.group("memory") { try proveMemory(proof) }
+        proof.group("guest memory") { try proveGuestMemory(proof) }
         proof.group("fences") { try proveFences(proof) }
         proof.group("fences of foreign buffers") { try proveForeignFences(proof) }
         proof.group("the loop") { try proveLoop(proof) }

@@ -51,7 +51,8 @@ struct VirtioGPUCommandTests {
         world.device.configured(SurfaceKey(3), Size(width: 1, height: .max))
         world.device.configured(SurfaceKey(0x101), Size(width: 3, height: 3))
         world.reset()
-        let answer = try #require(world.answers[world.send(Command.header(0x100))])
+        let asked = world.send(Command.header(0x100))
+        let answer = try #require(world.answers[asked])
         func mode(_ scanout: Int) -> [UInt32] {
             (0..<6).map { word in
                 (0..<4).reduce(0) {
@@ -63,7 +64,8 @@ struct VirtioGPUCommandTests {
         #expect(mode(1) == [1024, 0, 1280, 800, 1, 0])
         #expect(mode(2) == [2304, 0, 64, 8192, 1, 0])
         #expect(mode(15)[4] == 1)
-        let edid = try #require(world.answers[world.send(Command.edid(0))])
+        let askedEDID = world.send(Command.edid(0))
+        let edid = try #require(world.answers[askedEDID])
         #expect(edid.count == 24 + 8 + 1024)
         #expect(Array(edid[24..<32]) == little(128, 8))
         #expect(Array(edid[32..<160]) == EDID.block(Size(width: 1024, height: 768)))
@@ -234,7 +236,8 @@ struct VirtioGPUCommandTests {
     @Test func answersBringBackTheirFence() throws {
         let world = try GPUWorld()
         func head(_ command: [UInt8]) throws -> [UInt8] {
-            Array(try #require(world.answers[world.send(command)]).prefix(24))
+            let token = world.send(command)
+            return Array(try #require(world.answers[token]).prefix(24))
         }
         #expect(
             try head(Command.header(0x100, fence: 0x1122))

@@ -315,17 +315,12 @@ struct EDIDTests {
                     00 ff ff ff ff ff ff 00 59 a2 01 00 00 00 00 00 | head, VMB
                     01 22 01 04 a0 22 15 78 06 ee 91 a3 54 4c 99 26 | 34 x 21 cm, sRGB
                     0f 50 54 00 00 00 01 01 01 01 01 01 01 01 01 01
-                    01 01 01 01 01 01 bc 1b 00 a0 50 20 17 30 30 20 | 71.00 MHz
+                    01 01 01 01 01 01 c7 1b 00 a0 50 20 17 30 30 20 | 71.11 MHz
                     36 00 52 d3 10 00 00 1a 00 00 00 fc 00 76 6d 2d | vm-
                     62 72 69 64 67 65 0a 20 20 20 00 00 00 10 00 00 | bridge
                     00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 10
-                    00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 \(digits(block.last))
+                    00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 38
                     """))
-    }
-
-    private func digits(_ byte: UInt8?) -> String {
-        let text = String(byte ?? 0, radix: 16)
-        return text.count == 1 ? "0" + text : text
     }
 
     @Test func everySizeSaysItself() {

@@ -82,7 +82,8 @@ final class FakeVMM {
     // MARK: vhost-user
 
     func send(_ request: UInt32, _ payload: [UInt8] = [], descriptors: [Int32] = []) {
-        let bytes = number(UInt64(request), 4) + number(1, 4) + number(UInt64(payload.count), 4) + payload
+        let bytes =
+            number(UInt64(request), 4) + number(1, 4) + number(UInt64(payload.count), 4) + payload
         let sent = bytes.withUnsafeBytes { bytes in
             descriptors.withUnsafeBufferPointer {
                 vmb_socket_send(
@@ -99,14 +100,18 @@ final class FakeVMM {
         send(3)
         send(2, number(1 << 1 | 1 << 28 | 1 << 29 | 1 << 30 | 1 << 32, 8))
         send(
-            5, number(1, 8) + number(0, 8) + number(UInt64(Self.size), 8) + number(Self.user, 8) + number(0, 8),
+            5,
+            number(1, 8) + number(0, 8) + number(UInt64(Self.size), 8) + number(Self.user, 8)
+                + number(0, 8),
             descriptors: [ram.number])
         for ring in 0..<2 as Range<UInt64> {
             let at = Self.user + ring * 0x4000
             send(8, number(ring, 4) + number(Self.entries, 4))
-            send(10, number(ring, 4) + number(UInt64(base), 4))
+            send(10, number(ring, 4) + number(ring == 0 ? UInt64(base) : 0, 4))
             send(
-                9, number(ring, 8) + number(at, 8) + number(at + 0x2000, 8) + number(at + 0x1000, 8) + number(0, 8))
+                9,
+                number(ring, 8) + number(at, 8) + number(at + 0x2000, 8) + number(at + 0x1000, 8)
+                    + number(0, 8))
             send(12, number(ring, 8), descriptors: [kicks[Int(ring)].number])
             send(13, number(ring, 8), descriptors: [calls[Int(ring)].number])
             send(18, number(ring, 4) + number(1, 4))
@@ -169,8 +174,10 @@ final class FakeVMM {
         put([UInt8](repeating: 0, count: 64), at: at + 0x800)
         let table = ring * 0x4000 + slot * 32
         put(
-            number(UInt64(at), 8) + number(UInt64(bytes.count), 4) + number(1, 2) + number(UInt64(slot * 2 + 1), 2)
-                + number(UInt64(at + 0x800), 8) + number(0x600, 4) + number(2, 2) + number(0, 2), at: table)
+            number(UInt64(at), 8) + number(UInt64(bytes.count), 4) + number(1, 2)
+                + number(UInt64(slot * 2 + 1), 2)
+                + number(UInt64(at + 0x800), 8) + number(0x600, 4) + number(2, 2) + number(0, 2),
+            at: table)
         offer(UInt16(slot * 2), ring: ring)
     }
 
@@ -190,13 +197,16 @@ final class FakeVMM {
     /// Whether the guest was told of answers.
     func wasCalled(_ ring: Int = 0) -> Bool {
         var count: UInt64 = 0
-        return withUnsafeMutableBytes(of: &count) { read(calls[ring].number, $0.baseAddress, 8) } == 8
+        return withUnsafeMutableBytes(of: &count) { read(calls[ring].number, $0.baseAddress, 8) }
+            == 8
     }
 
     /// The type of the answer to the last command.
-    var answer: UInt64 { get(0x10000 + Int((heads[0] &- 1) % 8) * 0x1000 + 0x800, 4) }
+    var answer: UInt64 { self.get(0x10000 + Int((heads[0] &- 1) % 8) * 0x1000 + 0x800, 4) }
 
-    private func header(_ type: UInt64) -> [UInt8] { number(type, 4) + [UInt8](repeating: 0, count: 20) }
+    private func header(_ type: UInt64) -> [UInt8] {
+        number(type, 4) + [UInt8](repeating: 0, count: 20)
+    }
     private func words(_ values: UInt64...) -> [UInt8] { values.flatMap { number($0, 4) } }
 
     /// A resource of 64x32 whose pages are in two places.

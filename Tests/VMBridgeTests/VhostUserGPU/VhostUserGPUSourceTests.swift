@@ -90,7 +90,7 @@ struct VhostUserGPUSourceTests {
         let bad = try GPUHarness(loop: loop)
         let neighbour = try shown(good)
         let kinds: [(String, (FakeVMM) -> Void)] = [
-            ("a message of version 0", { $0.send(1 << 20) }),
+            ("an unknown request", { $0.send(1 << 20) }),
             ("a payload that is too short", { $0.send(2, [1]) }),
             ("memory that may shrink", { _ in }),
             (

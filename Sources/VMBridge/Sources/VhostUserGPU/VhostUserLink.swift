@@ -117,6 +117,9 @@ final class VhostUserLink {
                 bundle.reset()
             case .wouldBlock: return
             case .ended(let why): endReason = why
+            case .broken(let refusal):
+                device.refused(refusal, about: "message")
+                endReason = refusal.sentence
             }
         }
     }
