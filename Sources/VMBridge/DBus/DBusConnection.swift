@@ -152,9 +152,11 @@ final class DBusConnection {
         for _ in 0..<Self.turn {
             let answer = library.process(bus, nil)
             if answer < 0 { failure = -answer }
-            if answer <= 0 || isClosing { break }
+            if answer < 0 || isClosing { break }
+            // Also when nothing was dealt with: the last step of authentication may look like that, and then both
+            // ends would wait for each other.
             tellReady()
-            if isClosing { break }
+            if answer == 0 || isClosing { break }
         }
         isProcessing = false
         if isClosing {

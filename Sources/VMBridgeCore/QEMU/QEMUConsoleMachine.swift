@@ -271,8 +271,9 @@ public struct QEMUConsoleMachine: Sendable {
 
     /// QEMU says how large the guest's picture is (properties Width and Height of its console).
     public mutating func announce(_ size: Size) -> [QEMUConsoleAction] {
+        // A size that no picture may have is QEMU's fault and changes nothing.
         guard case .bytes(let picture, let shown) = content, shown != size,
-            size.width > 0, size.height > 0
+            (try? QEMUPicture.size(size.width, size.height)) != nil
         else { return [] }
         var actions = slots.keys.map { QEMUConsoleAction.destroyBuffer($0) }
         var room = picture

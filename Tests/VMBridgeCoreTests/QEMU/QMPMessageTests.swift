@@ -52,7 +52,7 @@ struct QMPMessageTests {
             QMPMessage.command("cont", id: 7) == "{\"execute\":\"cont\",\"id\":7}\n")
         #expect(
             QMPMessage.command("getfd", arguments: [JSONMember("fdname", .string("a\nb"))], id: 8)
-                == "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"a\\nb\"},\"id\":8}\n")
+                == "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"a\\u000ab\"},\"id\":8}\n")
     }
 
     @Test func linesAreCutWhereverTheyAreSplit() throws {

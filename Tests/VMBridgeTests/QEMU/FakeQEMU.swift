@@ -164,7 +164,8 @@ final class FakeQEMU: DBusHandler {
             for value in [x, y, width, height] { $0.append(value) }
             $0.append(UInt32(clamping: width) &* 4)
             $0.append(Self.xrgb)
-            let size = max(0, Int(width)) * max(0, Int(height)) * 4
+            // As many bytes as such a rectangle has, but of no absurd one.
+            let size = max(0, min(Int(width), 4096)) * max(0, min(Int(height), 4096)) * 4
             $0.append(bytes: [UInt8](repeating: 0xaa, count: count ?? size))
         }
     }
