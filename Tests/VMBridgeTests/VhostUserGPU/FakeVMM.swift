@@ -61,11 +61,18 @@ final class FakeVMM {
     let ram: OwnedDescriptor
     private var memory: MappedMemory
     private let socket: StreamSocket
-    private let kicks: [OwnedDescriptor]
-    private let calls: [OwnedDescriptor]
+    private let kicks: [Event]
+    private let calls: [Event]
     private var bundle = DescriptorBundle()
     private var heads: [UInt16] = [0, 0]
     private(set) var isClosed = false
+
+    /// An eventfd; a class, so that arrays can have it.
+    private final class Event {
+        private let descriptor: OwnedDescriptor
+        init() throws { descriptor = try EventFile.make() }
+        var number: Int32 { descriptor.number }
+    }
 
     static let size = 1 << 20
     static let entries: UInt64 = 16
@@ -75,8 +82,8 @@ final class FakeVMM {
         ram = try MemoryFile.create(name: "guest", size: UInt64(Self.size), seals: seals)
         memory = try MappedMemory(ram.number, count: Self.size, access: .readWrite)
         socket = try StreamSocket(connectingTo: path)
-        kicks = [try EventFile.make(), try EventFile.make()]
-        calls = [try EventFile.make(), try EventFile.make()]
+        kicks = [try Event(), try Event()]
+        calls = [try Event(), try Event()]
     }
 
     // MARK: vhost-user
