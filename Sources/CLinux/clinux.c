@@ -5,9 +5,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/aio_abi.h>
+#include <linux/capability.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
+#include <linux/netlink.h>
 #include <linux/sync_file.h>
 #include <linux/udmabuf.h>
 #include <poll.h>
@@ -129,6 +132,14 @@ SAME(VMB_DRM_MODE_CREATE_DUMB, _IOWR('d', 0xb2, struct vmb_drm_create_dumb));
 SAME(VMB_DRM_DROP_MASTER, _IO('d', 0x1f));
 SAME(VMB_VGEM_FENCE_ATTACH, _IOWR('d', 0x41, struct vmb_vgem_fence_attach));
 SAME(VMB_VGEM_FENCE_SIGNAL, _IOW('d', 0x42, struct vmb_vgem_fence_signal));
+
+SAME(VMB_CAP_DAC_OVERRIDE, CAP_DAC_OVERRIDE);
+SAME(VMB_PR_CAPBSET_DROP, PR_CAPBSET_DROP);
+SAME(VMB_PR_SET_KEEPCAPS, PR_SET_KEEPCAPS);
+SAME(VMB_PR_CAP_AMBIENT, PR_CAP_AMBIENT);
+SAME(VMB_PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_CLEAR_ALL);
+SAME(VMB_HYPER_EXPORT_FD, _IOC(_IOC_NONE, 'G', 3, sizeof(struct vmb_hyper_export_fd)));
+SAME(VMB_HYPER_QUERY, _IOC(_IOC_NONE, 'G', 5, sizeof(struct vmb_hyper_query)));
 
 #define RESULT(call)                       \
     do {                                   \
@@ -258,6 +269,10 @@ int vmb_map_shared(
     if (mapped == MAP_FAILED) return -errno;
     *address = mapped;
     return 0;
+}
+
+int vmb_populate_read(void *address, size_t length) {
+    RESULT(madvise(address, length, 22 /* MADV_POPULATE_READ, Linux 5.14 */));
 }
 
 int vmb_unmap(void *address, size_t length) { RESULT(munmap(address, length)); }
@@ -501,3 +516,68 @@ int vmb_ioctl(int descriptor, unsigned long request, void *argument) {
 // The test device.
 SAME(VMB_TEST_FENCE, _IOWR('d', 0x40, struct vmb_test_fence));
 SAME(VMB_TEST_SIGNAL, _IOW('d', 0x41, struct vmb_test_signal));
+
+int vmb_uevent_socket(void) {
+    const struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = 1};
+    const int on = 1, room = 1 << 20;
+    int descriptor =
+        socket(AF_NETLINK, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+    if (descriptor < 0) return -errno;
+    // The room is a wish: without it messages are lost sooner, which is told.
+    (void)setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    if (setsockopt(descriptor, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0
+        || bind(descriptor, (const struct sockaddr *)&address, sizeof address) < 0) {
+        int code = errno;
+        close(descriptor);
+        return -code;
+    }
+    return descriptor;
+}
+
+int64_t vmb_uevent_receive(
+    int descriptor, void *bytes, size_t capacity, uint32_t *port, uint32_t *user) {
+    struct sockaddr_nl sender = {.nl_pid = UINT32_MAX};
+    struct iovec part = {.iov_base = bytes, .iov_len = capacity};
+    union {
+        struct cmsghdr alignment;
+        char bytes[CMSG_SPACE(sizeof(struct ucred))];
+    } control;
+    struct msghdr message = {
+        .msg_name = &sender, .msg_namelen = sizeof sender, .msg_iov = &part, .msg_iovlen = 1,
+        .msg_control = &control, .msg_controllen = sizeof control,
+    };
+    ssize_t length = recvmsg(descriptor, &message, MSG_DONTWAIT);
+    if (length < 0) return -errno;
+    *port = sender.nl_pid;
+    *user = UINT32_MAX;
+    for (struct cmsghdr *part_ = CMSG_FIRSTHDR(&message); part_; part_ = CMSG_NXTHDR(&message, part_)) {
+        if (part_->cmsg_level != SOL_SOCKET || part_->cmsg_type != SCM_CREDENTIALS) continue;
+        struct ucred credentials;
+        memcpy(&credentials, CMSG_DATA(part_), sizeof credentials);
+        *user = credentials.uid;
+    }
+    return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : length;
+}
+
+int vmb_capabilities(uint64_t *permitted, uint64_t *effective) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {0};
+    if (syscall(SYS_capget, &header, data) < 0) return -errno;
+    *permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
+    *effective = data[0].effective | (uint64_t)data[1].effective << 32;
+    return 0;
+}
+
+int vmb_set_capabilities(uint64_t mask) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {
+        {.permitted = (uint32_t)mask, .effective = (uint32_t)mask},
+        {.permitted = (uint32_t)(mask >> 32), .effective = (uint32_t)(mask >> 32)},
+    };
+    RESULT((int)syscall(SYS_capset, &header, data));
+}
+
+int vmb_become(uint32_t user, uint32_t group) {
+    if (setgroups(0, NULL) < 0 || setresgid(group, group, group) < 0) return -errno;
+    RESULT(setresuid(user, user, user));
+}

@@ -14,7 +14,7 @@ struct VMBridgeCommand: ParsableCommand {
             RunCommand.self, DemoCommand.self, ProduceCommand.self, ReplayCommand.self,
             DoctorCommand.self,
             CheckConfigCommand.self,
-            GraphicsWorkerCommand.self,
+            GraphicsWorkerCommand.self, HyperReaderCommand.self,
             TopCommand.self, MetricsCommand.self,
             StatusCommand.self, ListCommand.self, WatchCommand.self, CloseCommand.self,
             HideCommand.self, ShowCommand.self, FreezeCommand.self, ThawCommand.self,

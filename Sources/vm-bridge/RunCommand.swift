@@ -63,7 +63,8 @@ struct RunCommand: ParsableCommand {
 
     @Flag(
         name: .long,
-        help: "With --capture: read each frame's pixels and write their checksums to DIR/frames.log.")
+        help:
+            "With --capture: read each frame's pixels and write their checksums to DIR/frames.log.")
     var captureFrames = false
 
     @Option(
@@ -105,6 +106,13 @@ struct RunCommand: ParsableCommand {
         help: ArgumentHelp("Write the state as JSON at the end and on SIGUSR1.", valueName: "FILE"),
         completion: .file())
     var report: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "A copy of this program that may read hyper_dmabuf's queue (file capability cap_dac_override); this program itself when not given.",
+            valueName: "FILE"), completion: .file())
+    var hyperDmabufReader: String?
 
     @OptionGroup var control: RunControlOptions
 
@@ -293,6 +301,7 @@ struct RunCommand: ParsableCommand {
             sources: try source.map { try SourceSpecification($0) },
             presentation: headless ? .headless(options) : .wayland(display: display))
         configuration.graphicsProgram = "/proc/self/exe"
+        configuration.readerProgram = hyperDmabufReader
         configuration.fences = fences.compactMap { text in
             let (vm, policy) = Self.fences(text)
             return policy.map { (vm, $0) }

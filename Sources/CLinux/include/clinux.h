@@ -121,6 +121,8 @@ int64_t vmb_seek_end(int descriptor);
 #define VMB_MAP_READ_WRITE 3
 int vmb_map_shared(int descriptor, uint64_t offset, size_t length, int protection, void **address);
 int vmb_unmap(void *address, size_t length);
+/// madvise(MADV_POPULATE_READ): EFAULT where reading would raise SIGBUS, EINVAL where the kernel or the mapping knows no such call.
+int vmb_populate_read(void *address, size_t length);
 int vmb_truncate(int descriptor, uint64_t size);
 size_t vmb_page_size(void);
 int vmb_change_mode(int descriptor, uint32_t mode);
@@ -190,6 +192,12 @@ int64_t vmb_datagram_send(
 /// another family). An abstract name begins with 0. At most 108 bytes.
 int64_t vmb_socket_name(int descriptor, void *bytes, size_t capacity);
 
+/// AF_NETLINK of the kernel's messages about devices, group 1, with credentials; non-blocking, close-on-exec.
+int vmb_uevent_socket(void);
+/// Length, or a negated errno (EMSGSIZE: longer than the buffer). `port` is the sender's netlink port, `user` its user id, UINT32_MAX when
+/// none came.
+int64_t vmb_uevent_receive(int descriptor, void *bytes, size_t capacity, uint32_t *port, uint32_t *user);
+
 // MARK: process
 
 /// Whether the descriptor is readable now, without waiting: poll's revents, 0 if nothing, or a negated errno.
@@ -205,6 +213,17 @@ int vmb_pidfd_signal(int descriptor, int number);
 int vmb_close_from(unsigned int first);
 /// RLIMIT_CORE to 0, soft and hard.
 int vmb_no_core_files(void);
+#define VMB_CAP_DAC_OVERRIDE 1u
+#define VMB_PR_CAPBSET_DROP 24
+#define VMB_PR_SET_KEEPCAPS 8
+#define VMB_PR_CAP_AMBIENT 47
+#define VMB_PR_CAP_AMBIENT_CLEAR_ALL 4ul
+/// Of this thread, one bit each.
+int vmb_capabilities(uint64_t *permitted, uint64_t *effective);
+/// Permitted and effective alike; none is inheritable.
+int vmb_set_capabilities(uint64_t mask);
+/// No supplementary groups, and one user and group for good.
+int vmb_become(uint32_t user, uint32_t group);
 int vmb_descriptor_limit(uint64_t *soft, uint64_t *hard);
 int vmb_set_descriptor_limit(uint64_t soft, uint64_t hard);
 /// A directory stream (opendir), NULL if it cannot be opened.
@@ -253,6 +272,12 @@ struct vmb_sync_file_info {
     uint32_t pad;
     uint64_t fences;
 };
+
+// hyper_dmabuf (hyper_dmabuf.h of Intel's and ACRN's kernels, 64 bit; in no header package): no direction bits in the numbers.
+#define VMB_HYPER_EXPORT_FD 0x00184703ul
+#define VMB_HYPER_QUERY 0x00204705ul
+struct vmb_hyper_export_fd { uint32_t id[4]; int32_t flags; int32_t descriptor; };
+struct vmb_hyper_query { uint32_t id[4]; int32_t item; int32_t pad; uint64_t info; };
 
 // DRM (drm.h, drm_mode.h) and vgem (vgem_drm.h): in no kernel header package of Debian 12, so transcribed from the
 // kernel's user interface; the tests compute every number again from its parts.

@@ -16,6 +16,8 @@ final class Bridge<P: Presenter> {
     private let reaper: DescriptorReaper
     private let syncDevice: SyncDevice?
     private let handover: HandoverHub
+    /// One for each node of hyper_dmabuf, and there is one as a rule.
+    private var hyperHubs: [String: HyperHub] = [:]
     private let tracer: Tracer?
     private let passed: ListenDescriptors
     private let makePresenter: (_ plan: VMPlan, _ syncDevice: SyncDevice?) throws -> P
@@ -82,7 +84,21 @@ final class Bridge<P: Presenter> {
             session.logger.info("\(session.name): looks for \(name) on the session's bus")
             return QEMUDisplaySource(busName: name, session: session, reaper: reaper)
         case .vhostUserGPU(let path, let qmp): return try makeGPU(path, qmp, session)
+        case .hyperDmabuf(let domain, let node):
+            return try HyperDmabufSource(
+                session: session, domain: UInt8(truncatingIfNeeded: domain), hub: hyperHub(node))
         }
+    }
+
+    private func hyperHub(_ node: String) -> HyperHub {
+        if let hub = hyperHubs[node] { return hub }
+        var options = HyperReaderOptions()
+        options.node = node
+        if let program = configuration.readerProgram { options.program = program }
+        let hub = HyperHub(
+            loop: loop, options: options, launcher: ReaderProgram(), logger: logger)
+        hyperHubs[node] = hub
+        return hub
     }
 
     private func makeSocket(_ path: String, _ session: VMSession<P>) throws -> SocketSource<P> {
@@ -172,6 +188,10 @@ final class Bridge<P: Presenter> {
         vm.source.session.logger.info("\(vm.plan.source.vm): closed, since it \(why)")
         vm.source.shutDown()
         handover.forget(vm: vm.plan.source.vm)
+        // The last domain that left leaves nothing to read for.
+        if case .hyperDmabuf(_, let node) = vm.plan.source.kind, hyperHubs[node]?.isIdle == true {
+            hyperHubs.removeValue(forKey: node)?.shutDown()
+        }
     }
 
     /// Fulfils a person's wish; see `BridgeService.perform`.
@@ -211,6 +231,7 @@ final class Bridge<P: Presenter> {
             refusals: session.refusals, surfaces: session.status,
             allocator: session.graphics?.status, blitter: session.presenter.graphicsStatus)
         status.descriptors = source.descriptors
+        status.source = source.words
         status.label = vm.plan.settings.label
         status.colour = vm.plan.settings.colour
         status.limits = session.limits
@@ -221,6 +242,8 @@ final class Bridge<P: Presenter> {
     func shutDown() {
         for vm in vms { vm.source.shutDown() }
         vms.removeAll()
+        for hub in hyperHubs.values { hub.shutDown() }
+        hyperHubs.removeAll()
         handover.shutDown()
         tracer?.shutDown()
     }

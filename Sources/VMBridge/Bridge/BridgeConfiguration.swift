@@ -26,6 +26,9 @@ public struct BridgeConfiguration: Sendable {
     /// The `vm-bridge` program's file, started as `graphics-worker` when a producer asks for memory or a
     /// buffer must be blitted; nil: neither is done.
     public var graphicsProgram: String?
+    /// The file of a `vm-bridge` program that may read hyper_dmabuf's queue (CAP_DAC_OVERRIDE), started as
+    /// `hyper-dmabuf-reader`; nil: this program itself.
+    public var readerProgram: String?
     /// Where to record each VM's connections, and how much of them; nil: nowhere.
     public var recording: RecordingSettings?
     /// File for a trace of all frames, and the most bytes that it may have; nil: none is made.
@@ -72,6 +75,8 @@ public struct VMStatus: Sendable {
     public var generation: UInt64
     /// Whether the consumer is there.
     public var isPresenting: Bool
+    /// What is at the other end of its source and what that lacks, in words; nil when there is nothing to say.
+    public var source: String?
     /// Why not, in words; nil when nothing is wrong.
     public var trouble: String?
     /// The device that draws its windows, in words; nil when unknown.

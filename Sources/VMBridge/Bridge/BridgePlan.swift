@@ -36,8 +36,10 @@ struct BridgePlan {
 
     private mutating func add(_ source: SourceSpecification, _ configuration: BridgeConfiguration) {
         if let other = vms.first(where: { $0.source.place == source.place }) {
+            var what = "socket"
+            if case .hyperDmabuf = source.kind { what = "exporter" }
             let why =
-                "\(other.source.vm) and \(source.vm) name the same socket, \(source.place)"
+                "\(other.source.vm) and \(source.vm) name the same \(what), \(source.place)"
             problems.append((source.vm, why))
             return
         }

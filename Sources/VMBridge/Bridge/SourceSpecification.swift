@@ -11,6 +11,8 @@ public enum SourceKind: Sendable, Equatable {
     case qemu(qmp: String)
     /// QEMU's D-Bus display under this name on the session bus.
     case qemuBus(name: String)
+    /// What a domain exports by hyper_dmabuf, a driver of Xen's and ACRN's kernels; its node on this host.
+    case hyperDmabuf(domain: UInt16, node: String)
 }
 
 /// Where one VM's surfaces come from.
@@ -41,6 +43,8 @@ public struct SourceSpecification: Sendable, Equatable {
         switch kind {
         case .socket(let path), .vhostUserGPU(let path, _), .qemu(let path): path
         case .qemuBus(let name): name
+        // Ids of buffers tell no more of a domain than that.
+        case .hyperDmabuf(let domain, _): "domain \(domain % 256) of hyper_dmabuf"
         }
     }
 
@@ -51,6 +55,7 @@ public struct SourceSpecification: Sendable, Equatable {
         case .vhostUserGPU: "vhost-user-gpu"
         case .qemu: "qemu"
         case .qemuBus: "qemu-bus"
+        case .hyperDmabuf: "hyper-dmabuf"
         }
     }
 
@@ -60,7 +65,7 @@ public struct SourceSpecification: Sendable, Equatable {
     }
 
     /// Reads "VM=KIND" or "VM=KIND:PLACE": "socket[:PATH]", "vhost-user-gpu[:PATH][,qmp=PATH]", "qemu:QMP-PATH",
-    /// "qemu-bus[:NAME]". A socket that the bridge makes is VM.sock or VM.gpu in `RuntimeDirectory` when no path is
+    /// "qemu-bus[:NAME]", "hyper-dmabuf:DOMAIN[@NODE]". A socket that the bridge makes is VM.sock or VM.gpu in `RuntimeDirectory` when no path is
     /// given.
     ///
     /// - Throws: `SpecificationError` with a sentence that says what is wrong and what is right.
@@ -144,6 +149,19 @@ public struct SourceSpecification: Sendable, Equatable {
                     "“\(name)” is no name on a bus: it has parts with dots between, as org.qemu")
             }
             self.init(vm: vm, .qemuBus(name: name))
+        case "hyper-dmabuf":
+            let parts = parts.place.split(separator: "@", maxSplits: 1)
+            guard let first = parts.first, let domain = UInt16(first), domain > 0, domain < 32_752
+            else {
+                throw SpecificationError(
+                    "\(vm)=hyper-dmabuf needs the number of the VM's domain: write \(vm)=hyper-dmabuf:3 for domain 3"
+                )
+            }
+            let node = parts.count == 2 ? String(parts[1]) : HyperDmabufNode.path
+            guard node.hasPrefix("/dev/") else {
+                throw SpecificationError("“\(node)” is no device node: it begins with /dev/")
+            }
+            self.init(vm: vm, .hyperDmabuf(domain: domain, node: node))
         default:
             throw SpecificationError(
                 "“\(parts.kind)” is no kind of source: this version knows \(Self.kindList), as in \(vm)=socket:PATH"

@@ -117,6 +117,8 @@ public struct SurfaceCounters: Sendable {
     public var importPath = "none yet"
     /// What its guest is held to its pace by, in words; nil when its source says nothing of it.
     public var pacing: String?
+    /// What its source knows of its frames' completion, in words; nil when it says nothing of it.
+    public var announcement: String?
     /// Bytes of its buffers' pixels that we read ourselves, as presenters tell where they do it: copies
     /// for a compositor that cannot import them, and a headless capture's picture at the end of its
     /// surface (one made when the bridge itself ends comes too late to be counted). 0 when they are
@@ -152,6 +154,11 @@ public struct SurfaceCounters: Sendable {
 
     /// How the surface's fences were served, in the words of status.
     public var syncPath: String {
+        guard let announcement else { return fencePath }
+        return fencesHeld + fencesPassed == 0 ? announcement : "\(announcement); \(fencePath)"
+    }
+
+    private var fencePath: String {
         if fences == 0 { return "no fence" }
         if fencesPassed > 0 {
             return fencesHeld == 0 ? "passed on" : "passed on, some held in the loop"

@@ -58,6 +58,8 @@ package final class VMSession<P: Presenter> {
     /// Whether memfds without F_SEAL_SHRINK are taken: from a source that has no others. They are passed on, and
     /// read but never mapped, since a mapping of what shrinks can kill the process.
     package var acceptsUnsealedMemory = false
+    /// Whether dma-bufs that are open for reading alone are taken: from a source whose driver makes no others.
+    package var acceptsReadOnlyBuffers = false
     /// What sources say of their buffers: see `describe`.
     var origins: [BufferKey: String] = [:]
     /// Committed uses whose passed fence failed or did not signal.
@@ -231,6 +233,11 @@ package final class VMSession<P: Presenter> {
         let isUnsealed = acceptsUnsealedMemory && facts.contains { !$0.isSealedAgainstShrinking }
         if isUnsealed {
             for index in facts.indices { facts[index].isSealedAgainstShrinking = true }
+        }
+        if acceptsReadOnlyBuffers {
+            for index in facts.indices where facts[index].kind == .dmaBuf {
+                facts[index].isReadWrite = true
+            }
         }
         let bytes = try BufferValidator.validate(layout, facts: facts, formats: presenter.formats)
         let id = try ledger.create(key, size: layout.size, bytes: bytes, limits: limits)

@@ -34,6 +34,11 @@ extension VMSession {
         with(surface) { $0.counters.pacing = pacing }
     }
 
+    /// Says what a surface's source knows of its frames' completion: stands before its sync path in status.
+    package func describe(_ surface: SurfaceKey, announcement: String) {
+        with(surface) { $0.counters.announcement = announcement }
+    }
+
     /// Books bytes of a surface's pixels that the source copied.
     package func countCopied(_ bytes: UInt64, of surface: SurfaceKey) {
         with(surface) { $0.counters.bytesCopied += bytes }

@@ -75,8 +75,18 @@ package enum HelperConduct {
     }
 
     /// Waits until a descriptor is readable or its other end is gone. For helpers alone.
-    package static func waitUntilReadable(_ descriptor: Int32) {
+    ///
+    /// - Returns: poll's revents.
+    @discardableResult
+    package static func waitUntilReadable(_ descriptor: Int32) -> Int16 {
         var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        while poll(&state, 1, -1) < 0 && errno == EINTR {}
+        return state.revents
+    }
+
+    /// Waits until a descriptor takes something or its other end is gone. For helpers alone.
+    package static func waitUntilWritable(_ descriptor: Int32) {
+        var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
         while poll(&state, 1, -1) < 0 && errno == EINTR {}
     }
 }

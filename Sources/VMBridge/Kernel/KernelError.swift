@@ -26,6 +26,10 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
         return advice.isEmpty ? text : "\(text): \(advice)"
     }
 
+    /// The argument makes no sense to whoever was asked (`EINVAL`), or there is no such thing (`ENOENT`).
+    static let invalid: Int32 = 22
+    static let noEntry: Int32 = 2
+
     /// The symbolic name of an errno, `"EACCES"`; the number for one the C library does not know.
     public static func name(of code: Int32) -> String {
         // SAFETY: a static string of the C library.

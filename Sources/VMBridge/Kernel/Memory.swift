@@ -68,6 +68,13 @@ public struct MappedMemory: ~Copyable {
         var mapped: UnsafeMutableRawPointer?
         try check(vmb_map_shared(descriptor, offset, count, protection, &mapped), "mmap")
         guard let mapped else { throw KernelError("mmap", ENOMEM) }
+        // A driver may say yes and put no pages there (hyper_dmabuf does): reading would kill us. The first page tells; that the kernel
+        // does not answer for such a mapping (EINVAL) is no reason to distrust it.
+        if vmb_populate_read(mapped, min(count, MemoryFile.pageSize)) == -EFAULT {
+            _ = vmb_unmap(mapped, count)
+            throw KernelError(
+                "mmap", EFAULT, advice: "unreadable: its exporter gives the processor no pages")
+        }
         self.address = mapped
         self.count = count
         self.access = access

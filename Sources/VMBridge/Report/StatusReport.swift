@@ -36,6 +36,7 @@ package enum StatusReport {
         object.add("connected", vm.isConnected)
         object.add("generation", vm.generation)
         object.add("presenting", vm.isPresenting)
+        if let source = vm.source { object.add("source", source) }
         if let trouble = vm.trouble { object.add("trouble", trouble) }
         if let device = vm.device { object.add("device", device) }
         switch vm.securityContext {

@@ -18,6 +18,7 @@ package enum StatusText {
         line += ": \(vm["connected"]?.truth == true ? "connected" : "no producer")"
         line += ", \(vm["buffers"]?.count ?? 0) buffers"
         line += ", \(Figures.mebibytes(vm["bytes"]?.count ?? 0)) MiB"
+        if let source = vm["source"]?.text { line += ", \(TerminalText.escaped(source))" }
         if vm["presenting"]?.truth != true {
             let trouble = vm["trouble"]?.text ?? "no compositor yet"
             line += ", not shown: \(TerminalText.escaped(trouble))"

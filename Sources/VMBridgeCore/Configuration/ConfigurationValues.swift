@@ -152,8 +152,18 @@ extension ConfigurationFileReader {
             guard let path = readPath(qmp) else { return nil }
             source.qmp = path
         }
-        if !isPlaced, kind.text != "qemu" {
+        if !isPlaced, kind.text != "qemu", kind.text != "hyper-dmabuf" {
             return source.text
+        } else if kind.text == "hyper-dmabuf" {
+            guard isPlaced, let first = place.text.split(separator: "@").first,
+                let domain = UInt16(first), domain > 0, isClean(place, limit: 255)
+            else {
+                report(
+                    .error, "source hyper-dmabuf needs the number of the VM's domain, as in 3",
+                    at: place.place)
+                return nil
+            }
+            source.place = place.text
         } else if kind.text == "qemu-bus" {
             guard isClean(place, limit: 255) else { return nil }
             source.place = place.text
@@ -172,6 +182,7 @@ extension ConfigurationFileReader {
         case "vhost-user-gpu": "vhost-user-gpu [PATH] [qmp PATH]"
         case "qemu": "qemu PATH"
         case "qemu-bus": "qemu-bus [NAME]"
+        case "hyper-dmabuf": "hyper-dmabuf DOMAIN[@NODE]"
         default: "\(kind) [PATH]"
         }
     }

@@ -1,6 +1,8 @@
 extension VMConfiguration {
     /// The kinds of sources that this version knows.
-    public static let sourceKinds = ["socket", "vhost-user-gpu", "qemu", "qemu-bus"]
+    public static let sourceKinds = [
+        "socket", "vhost-user-gpu", "qemu", "qemu-bus", "hyper-dmabuf",
+    ]
 
     /// What is wrong with a name for a VM or a consumer; nil for a good one.
     public static func problem(ofName name: String) -> String? {

@@ -28,6 +28,8 @@ public struct HyperDomain: Sendable {
         var layout: BufferLayout
         /// The frame that waits for the dma-buf: the latest, as everywhere.
         var waiting: (surface: HyperSurfaceName, frame: FrameRecord)?
+        /// The session would not take it with this layout; nobody is asked for it again until that changes.
+        var isRefused = false
         /// The announcement that used it last, by the machine's count.
         var lastUse: UInt64
     }
@@ -48,7 +50,9 @@ public struct HyperDomain: Sendable {
         public var complete: UInt64 = 0
         /// Frames of outputs of which a part never came.
         public var incomplete: UInt64 = 0
-        /// Buffers that were opened, and those that could not be.
+        /// Frames that a later one overtook before their buffer was open.
+        public var overtaken: UInt64 = 0
+        /// Buffers that were opened.
         public var opened: UInt64 = 0
         /// Those that the exporter or the driver did not hand out.
         public var failed: UInt64 = 0
@@ -161,6 +165,11 @@ public struct HyperDomain: Sendable {
         }
         if var buffer = buffers[id], buffer.layout == announcement.layout {
             buffer.lastUse = clock
+            guard !buffer.isRefused else {
+                buffers[id] = buffer
+                return
+            }
+            if buffer.waiting != nil { counts.overtaken += 1 }
             if let key = buffer.key {
                 frame.buffer = key
                 show(frame, announcement.surface, &actions)
@@ -172,7 +181,8 @@ public struct HyperDomain: Sendable {
         }
         // Another layout over the same memory is another buffer for whoever imported it.
         if let key = buffers[id]?.key { actions.append(.destroyBuffer(key)) }
-        let isBeingOpened = buffers[id].map { $0.key == nil } ?? false
+        if buffers[id]?.waiting != nil { counts.overtaken += 1 }
+        let isBeingOpened = buffers[id].map { $0.key == nil && !$0.isRefused } ?? false
         if buffers[id] == nil { makeRoom(&actions) }
         buffers[id] = Buffer(
             key: nil, layout: announcement.layout, waiting: (announcement.surface, frame),
@@ -186,7 +196,10 @@ public struct HyperDomain: Sendable {
         // What waited for its dma-buf may have been overtaken, or have lost its surface.
         guard var surface = surfaces[name], surface.key == frame.surface,
             frame.sequence.value > surface.shown
-        else { return }
+        else {
+            counts.overtaken += 1
+            return
+        }
         surface.shown = frame.sequence.value
         surfaces[name] = surface
         actions.append(.frame(frame))
@@ -210,7 +223,7 @@ public struct HyperDomain: Sendable {
     ///
     /// - Returns: false when nobody wants it any more; it is to be closed then.
     public mutating func opened(_ id: HyperBufferID, _ actions: inout [HyperAction]) -> Bool {
-        guard var buffer = buffers[id], buffer.key == nil else { return false }
+        guard var buffer = buffers[id], buffer.key == nil, !buffer.isRefused else { return false }
         counts.opened += 1
         let key = BufferKey(makeKey())
         buffer.key = key
@@ -227,7 +240,7 @@ public struct HyperDomain: Sendable {
 
     /// The exporter or the driver did not hand it out; it is asked for again when it is announced again.
     public mutating func couldNotOpen(_ id: HyperBufferID) {
-        guard let buffer = buffers[id], buffer.key == nil else { return }
+        guard let buffer = buffers[id], buffer.key == nil, !buffer.isRefused else { return }
         counts.failed += 1
         buffers[id] = nil
     }
@@ -236,7 +249,8 @@ public struct HyperDomain: Sendable {
     public mutating func wasRefused(_ key: BufferKey) {
         guard let id = buffers.first(where: { $0.value.key == key })?.key else { return }
         counts.failed += 1
-        buffers[id] = nil
+        buffers[id]?.key = nil
+        buffers[id]?.isRefused = true
     }
 
     /// Its exporter took it back. What shows it goes on showing it, until the compositor has let go of it.

@@ -14,6 +14,13 @@ public struct HyperEvent: Sendable, Equatable {
     public var start: Int
     /// Bytes of private data.
     public var count: Int
+
+    /// A record's place.
+    public init(id: HyperBufferID, start: Int, count: Int) {
+        self.id = id
+        self.start = start
+        self.count = count
+    }
 }
 
 /// Walks the records that one read of the queue gave. Total: ends with the bytes or with a refusal.
@@ -48,7 +55,8 @@ public struct HyperEventReader: Sendable {
         let event = HyperEvent(id: id, start: position + HyperEvent.headerBytes, count: Int(size))
         position = event.start + event.count
         guard type == HyperEvent.newImport else {
-            throw Refusal(.unsupported, "An event of type 0x\(String(type, radix: 16)) is not known.")
+            throw Refusal(
+                .unsupported, "An event of type 0x\(String(type, radix: 16)) is not known.")
         }
         guard !id.isNone else { throw Refusal(.badValue, "A record names no buffer.") }
         guard event.count <= HyperEvent.maximumPrivateBytes else {

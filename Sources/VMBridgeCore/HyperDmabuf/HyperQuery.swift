@@ -47,7 +47,8 @@ public struct HyperBufferFacts: Sendable, Equatable {
         // 256 domains can be told apart by an id; the rest of the number is not in it.
         guard exporter & 0xff == UInt64(id.domain), exporter <= 0xffff else {
             throw Refusal(
-                .badValue, "Buffer \(id) is said to be of domain \(exporter), its id says \(id.domain).")
+                .badValue,
+                "Buffer \(id) is said to be of domain \(exporter), its id says \(id.domain).")
         }
         guard size > 0, size <= Self.maximumBytes else {
             throw Refusal(.badValue, "Buffer \(id) is said to have \(size) bytes.")

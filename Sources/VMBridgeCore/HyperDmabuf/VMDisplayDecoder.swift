@@ -76,7 +76,8 @@ enum VMDisplayDecoder {
         case 2: candidates = [.withTextureFormat, .withDepth, .withDepthNarrow]
         default:
             throw Refusal(
-                .badField, "Private data begin with 0x\(String(version, radix: 16)): no layout has that."
+                .badField,
+                "Private data begin with 0x\(String(version, radix: 16)): no layout has that."
             )
         }
         for layout in candidates where headerBytes + layout.bytes == bytes { return layout }

@@ -50,6 +50,9 @@ struct KernelProof {
     static func main() {
         let proof = Proof()
         let arguments = CommandLine.arguments.dropFirst()
+        if arguments.first == "hyper-guest" || arguments.first == "hyper-peer" {
+            return play(arguments.first == "hyper-guest", Array(arguments.dropFirst()))
+        }
         let before = DescriptorCensus.take()
         if arguments.isEmpty {
             proveKernel(proof)
@@ -65,6 +68,16 @@ struct KernelProof {
         }
         print("cases: \(proof.cases), failed: \(proof.failures)")
         exit(proof.failures == 0 ? 0 : 1)
+    }
+
+    /// Not a proof but a part that somebody has to play.
+    private static func play(_ isGuest: Bool, _ words: [String]) {
+        do {
+            if isGuest { try playHyperGuest(words) } else { try controlHyperPeer(words) }
+        } catch {
+            print("KernelProof: \(error)")
+            exit(1)
+        }
     }
 
     private static func proveKernel(_ proof: Proof) {

@@ -103,7 +103,7 @@ struct ConfigurationErrorTests {
             "5:10: error: “a.sock” is the socket of “a” too, on line 2"),
         Case(
             "vm a {\n  source soket\n}",
-            "2:10: error: “soket” is no kind of source: socket, vhost-user-gpu, qemu, qemu-bus (did you mean “socket”?)"
+            "2:10: error: “soket” is no kind of source: socket, vhost-user-gpu, qemu, qemu-bus, hyper-dmabuf (did you mean “socket”?)"
         ),
         Case("vm a {\n  source \"socket:\"\n}", "2:10: error: “” is no path of a socket"),
         Case(
