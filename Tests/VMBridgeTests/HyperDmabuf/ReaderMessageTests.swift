@@ -3,6 +3,22 @@ import VMBridgeCore
 
 @testable import VMBridge
 
+/// The same with identity, since expectations call nothing that changes a value.
+private final class Turns {
+    private var turns: DomainTurns
+    init(_ turns: DomainTurns) { self.turns = turns }
+    func append(_ request: ReaderRequest) -> Bool { turns.append(request) }
+    func next(now: UInt64) -> DomainTurns.Next { turns.next(now: now) }
+    func ended(domain: UInt8, took: UInt64, now: UInt64) {
+        turns.ended(domain: domain, took: took, now: now)
+    }
+    func timedOut(domain: UInt8, took: UInt64, now: UInt64) {
+        turns.timedOut(domain: domain, took: took, now: now)
+    }
+    func remove(domain: UInt8) { turns.remove(domain: domain) }
+    func removeAll() -> [ReaderRequest] { turns.removeAll() }
+}
+
 @Suite("[pure] hyper_dmabuf: words of the reader, turns of domains")
 struct ReaderMessageTests {
     private let id = HyperBufferID(number: 0x0300_0007, key: .init(1, 2, 3))
@@ -74,7 +90,7 @@ struct ReaderMessageTests {
         func id(_ domain: UInt32, _ number: UInt32) -> HyperBufferID {
             HyperBufferID(number: domain << 24 | number, key: .init(0, 0, 0))
         }
-        var turns = DomainTurns(limit: 3)
+        let turns = Turns(DomainTurns(limit: 3))
         #expect(turns.next(now: 0) == .none)
         for number in 1...3 as ClosedRange<UInt32> { #expect(turns.append(.ask(id(1, number)))) }
         #expect(!turns.append(.ask(id(1, 4))))
