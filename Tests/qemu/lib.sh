@@ -48,7 +48,8 @@ root_program() {
         --library-path "$place/usr/lib/x86_64-linux-gnu:$place/usr/lib/x86_64-linux-gnu/systemd" "$place/usr/bin/$name" "$@"
 }
 
-# start_compositor weston|sway WIDTHxHEIGHT: one of this machine, drawing without a GPU; screenshot FILE.
+# start_compositor weston|sway WIDTHxHEIGHT: one of this machine, drawing without a GPU; screenshot FILE. weston
+# places a window when it appears, anywhere where all of it is seen: let it be nearly as large as the output then.
 compositor='' compositor_pid='' compositor_input=''
 start_compositor() {
     compositor=$1
@@ -61,11 +62,13 @@ start_compositor() {
     compositor_pid=$!
     exec {compositor_input}>"$run_dir/$1.input"
     wait_for 60 grep -q '^ready' "$run_dir/$1.ready" || { cat "$results/$1.errors" && return 1; }
-    export WAYLAND_DISPLAY=$run_dir/$1/mine SWAYSOCK=$run_dir/$1/sway.sock
+    ln -sf "$1/mine" "$run_dir/compositor"
+    export WAYLAND_DISPLAY=compositor SWAYSOCK=$run_dir/$1/sway.sock
 }
-screenshot() { XDG_RUNTIME_DIR=$run_dir/$compositor "$root/tools/compositor" screenshot "$compositor" "$1"; }
+screenshot() { "$root/tools/compositor" screenshot "$compositor" "$1"; }
 stop_compositor() {
     [ -n "$compositor_pid" ] || return 0
+    kill "$compositor_pid" 2>/dev/null
     exec {compositor_input}>&-
     wait "$compositor_pid" 2>/dev/null
     rm -rf "${run_dir:?}/$compositor.input" "$run_dir/$compositor.ready" "${run_dir:?}/$compositor"

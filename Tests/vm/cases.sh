@@ -47,17 +47,21 @@ wait_for() {
 # wait_for_line SECONDS FILE PATTERN: until a line of the file matches (grep -E).
 wait_for_line() { wait_for "$1" grep -q -s -E -e "$3" "$2"; }
 
-# start_bridge OPTION…: the daemon, up when all its VMs have windows to show. Its log is $bridge_log, its
-# report $bridge_report. stop_bridge: and away with it, its status returned.
+# start_bridge OPTION…: the daemon, up when all its VMs have windows to show, a headless one when it waits for all of
+# them. Its log is $bridge_log, its report $bridge_report. stop_bridge: and away with it, its status returned.
 bridge_log=$results/bridge.log
 bridge_report=$results/report.json
 bridge_pid=''
 start_bridge() {
+    local sign='the compositor is there' sources
+    case " $* " in *' --headless '*) sign='listening on|waiting for QEMU|answers by QMP' ;; esac
+    sources=$(printf '%s\n' "$@" | grep -c -E '=(socket|vhost-user-gpu|qemu|qemu-bus)(:|$)')
+    : >"$bridge_log"
     vm-bridge run --report "$bridge_report" "$@" >"$bridge_log" 2>&1 &
     bridge_pid=$!
-    wait_for 30 bridge_is_up "$(printf '%s\n' "$@" | grep -c -E '=(socket|vhost-user-gpu|qemu|qemu-bus)(:|$)')" || { cat "$bridge_log" && false; }
+    { wait_for 60 bridge_is_up "$sign" "$sources" && bridge_runs; } || { cat "$bridge_log" && false; }
 }
-bridge_is_up() { [ "$(grep -c 'the compositor is there' "$bridge_log")" -ge "$1" ]; }
+bridge_is_up() { [ "$(grep -c -E -e "$1" "$bridge_log")" -ge "$2" ] || ! bridge_runs; }
 bridge_runs() { kill -0 "$bridge_pid" 2>/dev/null; }
 stop_bridge() {
     [ -n "$bridge_pid" ] || return 0

@@ -88,6 +88,8 @@ ends_with() {
     tail -n "+$frames_from" "$frames_log" | grep -e "^$1 $2 " | tail -n 1 >"$results/frames.end"
     PictureCheck frames "$3" "$4" "$results/frames.end" "$1" "$2" --last "$4" >"$results/end.txt"
 }
+# slot_of SIZE: of the surface that had it last.
+slot_of() { awk -v size="$1" '$4 == size { slot = $2 } END { print slot }' "$frames_log"; }
 shows_screendump() {
     local vm=$1 slot=$2 name=$3
     shift 3

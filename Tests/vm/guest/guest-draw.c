@@ -99,7 +99,8 @@ static uint32_t entry(uint32_t i, uint32_t seed)
 {
 	uint32_t red = i >> 4, green = (i & 15) * 17, blue = (seed * 67 + (i >> 3) * 5) & 255;
 
-	return red << 16 | green << 8 | blue;
+	/* The unused byte is set: weston 10 keeps it in its screenshots, as alpha. */
+	return 0xff000000u | red << 16 | green << 8 | blue;
 }
 
 static void make_line(struct screen *screen)

@@ -238,7 +238,7 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
             metadata.parent = parent
             metadata.hotSpot = HotSpot(x: x, y: y)
             session.receive(
-                .surfaceCreate(key, .cursor, isGraphics: false, metadata), at: loop.now())
+                .surfaceCreate(key, .cursor, isGraphics: true, metadata), at: loop.now())
         case .moveHotSpot(let key, let x, let y):
             var metadata = SurfaceMetadata()
             metadata.hotSpot = HotSpot(x: x, y: y)
