@@ -302,7 +302,7 @@ struct QEMUConsoleTests {
         #expect(script.wait(1000) == [])
         #expect(try script.take(.disable) == ["ok"])
         #expect(script.wait(249) == [])
-        #expect(script.wait(1) == ["destroy 100", "destroy 101", "no surface"])
+        #expect(script.wait(1) == ["destroy 101", "destroy 100", "no surface"])
         #expect(script.machine.path == .none && script.machine.deadline == nil)
         #expect(try script.take(dmaBuf(), [9]).first == "surface")
     }

@@ -129,7 +129,7 @@ import VMBridgeCore
             qemu.call("Nonsense"), qemu.call("Disable", path: "/elsewhere"),
             qemu.call("Disable", interface: "org.qemu.Display1.Elsewhere"),
             qemu.call("UpdateDMABUF") { for _ in 0..<4 { $0.append(Int32(1)) } },
-            qemu.map(nil, 64, 32), qemu.dmaBuf(0, 64, 32),
+            qemu.map(nil, 64, 32),
         ]
         for (index, cookie) in wrong.enumerated() {
             #expect(try harness.answer(cookie), "\(index)")
