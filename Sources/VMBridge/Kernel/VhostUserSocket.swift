@@ -42,6 +42,11 @@ struct VhostUserSocket: ~Copyable {
 
     /// The number, lent to the event loop.
     var number: Int32 { descriptor.number }
+    /// Whether the peer has closed its end, which the loop may not have told yet.
+    var hasHungUp: Bool {
+        let ready = vmb_poll_now(descriptor.number)
+        return ready < 0 || ready & (POLLHUP | POLLERR) != 0
+    }
     /// Whether there are bytes to send.
     var hasOutput: Bool { !output.isEmpty }
 

@@ -29,6 +29,7 @@ import VMBridgeCore
         try harness.attach()
         let memory = try MemoryFile.create(size: 64 * 32 * 4, seals: [.seal])
         #expect(try !harness.answer(harness.qemu.map(memory.number, 64, 32)))
+        #expect(harness.session.refusals.isEmpty, "\(harness.session.refusals)")
         try harness.wait { (harness.surface?.counters.presented ?? 0) >= 1 }
         #expect(harness.surface?.counters.bytesCopied == 0)
         #expect(harness.surface?.counters.importPath.contains("QEMU's shared memory") == true)

@@ -133,6 +133,8 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
     }
 
     private func take(_ descriptor: consuming OwnedDescriptor) {
+        // A VMM that was started again may connect before the loop tells of the former one's end.
+        if link?.hasHungUp == true { disconnect("it closed the connection") }
         guard link == nil else {
             return session.tell(
                 .warning, "a second front end was turned away: \(path) serves one at a time")

@@ -101,6 +101,9 @@ final class VhostUserLink {
         return count
     }
 
+    /// Whether the front end has closed its end, which the loop may not have told yet.
+    var hasHungUp: Bool { socket.hasHungUp }
+
     /// Whether a ring is served.
     func isServed(_ ring: Int) -> Bool { rings[ring].queue != nil }
 
