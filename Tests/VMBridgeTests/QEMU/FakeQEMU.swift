@@ -22,6 +22,8 @@ final class FakeQEMU: DBusHandler {
     var isAbsolute = true
     /// Whether it answers what it is asked.
     var isMute = false
+    /// Why its last connection ended, by its own library.
+    private(set) var whyClosed = ""
 
     init(path: String, loop: EventLoop) throws {
         self.loop = loop
@@ -66,6 +68,7 @@ final class FakeQEMU: DBusHandler {
     func dbusReady(_ connection: DBusConnection) {}
 
     func dbusClosed(_ why: String, _ connection: DBusConnection) {
+        whyClosed = why
         if connection === listener { listener = nil }
         if connection === main { main = nil }
     }
@@ -230,16 +233,23 @@ final class QEMUHarness {
         }
     }
 
-    /// Until QEMU has a listener.
+    /// Until QEMU has a listener, and has asked for its abilities as QEMU does first of all. Descriptors must not
+    /// come before: libsystemd ends a connection over any that it reads together with the authentication's last word.
     func attach() throws {
         try wait { source.isConnected && qemu.listener?.isReady == true }
+        let abilities = qemu.call("GetAll", interface: "org.freedesktop.DBus.Properties") {
+            $0.append("org.qemu.Display1.Listener")
+        }
+        #expect(try !answer(abilities))
     }
 
     /// Until a call is answered.
     ///
     /// - Returns: whether by an error.
     func answer(_ cookie: UInt64?) throws -> Bool {
-        let cookie = try #require(cookie)
+        let cookie = try #require(
+            cookie,
+            "the call was not sent: \(qemu.whyClosed); our end: \(source.words ?? ""), \(session.refusals)")
         try wait { qemu.answers[cookie] != nil }
         return qemu.answers[cookie] ?? false
     }
