@@ -249,7 +249,8 @@ final class QEMUHarness {
     func answer(_ cookie: UInt64?) throws -> Bool {
         let cookie = try #require(
             cookie,
-            "the call was not sent: \(qemu.whyClosed); our end: \(source.words ?? ""), \(session.refusals)")
+            "the call was not sent: \(qemu.whyClosed); our end: \(source.words ?? ""), \(session.refusals)"
+        )
         try wait { qemu.answers[cookie] != nil }
         return qemu.answers[cookie] ?? false
     }
