@@ -10,10 +10,11 @@ struct RunCommand: ParsableCommand {
         commandName: "run",
         abstract: "Show the surfaces of virtual machines as windows.",
         discussion: """
-            For each --source, and each VM with a source in the configuration, the bridge makes a unix \
-            socket. Whatever speaks source-v1 on it (Protocols/source-v1.md; `vm-bridge produce` does) \
-            becomes that VM's producer: each of its surfaces is a window titled "[VM] title", where the \
-            configuration's rules say nothing else.
+            For each --source, and each VM with a source in the configuration, the bridge serves one VM. For \
+            the kind "socket" it makes a unix socket, and whatever speaks source-v1 on it \
+            (Protocols/source-v1.md; `vm-bridge produce` does) becomes that VM's producer; "vhost-user-gpu", \
+            "qemu" and "qemu-bus" are for stock QEMUs (docs/qemu.md), "hyper-dmabuf" for that driver. Each \
+            surface is a window titled "[VM] title", where the configuration's rules say nothing else.
 
             The configuration is vm-bridge-config(5)'s; no file at all is a good one. It is read again \
             when its files change and on SIGHUP; one that is not good changes nothing, and the log says \
@@ -25,6 +26,7 @@ struct RunCommand: ParsableCommand {
             EXAMPLES
               vm-bridge run --source work=socket
               vm-bridge run --source work=socket:/run/user/1000/work.sock
+              vm-bridge run --source desk=qemu:/run/user/1000/desk.qmp
               vm-bridge run --headless --capture out --source a=socket:/tmp/a.sock
 
             EXIT STATUS
@@ -38,8 +40,8 @@ struct RunCommand: ParsableCommand {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "A VM and where its surfaces come from; once for each VM. Without a path the socket is $XDG_RUNTIME_DIR/vm-bridge/VM.sock.",
-            valueName: "VM=socket[:PATH]"))
+            "A VM and where its surfaces come from; once for each VM: socket[:PATH], vhost-user-gpu[:PATH][,qmp=PATH], qemu:QMP-PATH, qemu-bus[:NAME] or hyper-dmabuf:DOMAIN[@NODE]. Without a path the socket is $XDG_RUNTIME_DIR/vm-bridge/VM.sock, or VM.gpu.",
+            valueName: "VM=KIND[:PLACE]"))
     var source: [String] = []
 
     @Option(

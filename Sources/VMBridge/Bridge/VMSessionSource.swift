@@ -59,6 +59,8 @@ extension VMSession {
         guard !origins.isEmpty, let key = ledger[buffer]?.key, let origin = origins[key] else {
             return path
         }
-        return "\(origin), \(path)"
+        // Whose memory it is, and whether it was copied, is the source's to say.
+        let pool = "wl_shm pool"
+        return "\(origin), \(path.hasPrefix(pool) ? pool : path)"
     }
 }
