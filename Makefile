@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build release package test check vm-smoke vm-test vm-shell bench clean
+.PHONY: help demo demo-qemu build release package test check vm-smoke vm-test vm-shell bench clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
@@ -11,6 +11,10 @@ help: ## print this list
 demo: ## two pretend VMs, first without a compositor, then in a private weston (DEMO_FLAGS=… for more)
 	@tools/setup build demo
 	@tools/demo
+
+demo-qemu: ## a small real guest in QEMU, without a compositor and without KVM
+	@tools/setup build vm
+	@tools/demo-qemu
 
 build: ## build the program and its tests (debug)
 	@tools/setup build
