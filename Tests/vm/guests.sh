@@ -37,6 +37,20 @@ start_guest() {
     wait_for 60 test -S "$guest_sockets/$name.display" || { cat "$results/$name.qemu" && false; }
 }
 
+# bring_up NAME "WORDS" QEMU-OPTION…: start_guest, and waits until its kernel or init has said something. Emulated virtualization stands
+# still now and then before that, as the test machine's own kernel does; such a start is told and repeated, twice at most.
+bring_up() {
+    local attempt
+    for attempt in 1 2 3; do
+        start_guest "$@" || return
+        if wait_for 150 guest_has_spoken "$1"; then return 0; fi
+        note "$1: nothing was heard of it for 150 s (start $attempt)"
+        kill_guest "$1"
+    done
+    return 1
+}
+guest_has_spoken() { [ -s "$results/$1.serial" ] || ! guest_runs "$1"; }
+
 guest_runs() { kill -0 "${guest_pids[$1]:-0}" 2>/dev/null; }
 
 # guest_says SECONDS NAME PATTERN: waits for a line (grep -E); ends at once when the guest has failed or ended.
