@@ -98,6 +98,7 @@ struct CompositorCommandTests {
     @Test("sway 1.7 shows the window, its title and its app id")
     func sway() throws {
         let sway = try PrivateCompositor(.sway)
+        try sway.floatWindows()
         let bridge = try RunningBridge(vms: ["a"], [], environment: sway.environment)
         let producer = try bridge.produce(
             "a",

@@ -83,6 +83,13 @@ final class PrivateCompositor {
         ).out
     }
 
+    /// Lets sway leave windows the size that they choose; in a tile they are scaled to it.
+    func floatWindows() throws {
+        _ = try Program.run(
+            ["for_window [title=\".*\"] floating enable"], program: "/usr/bin/swaymsg",
+            environment: environment)
+    }
+
     /// sway's own list.
     func tree() throws -> String {
         try Program.run(
