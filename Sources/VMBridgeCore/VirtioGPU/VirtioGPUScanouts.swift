@@ -162,6 +162,23 @@ extension VirtioGPUDevice {
         return true
     }
 
+    /// A window wants its picture again, since the last one was let go unseen: it is shown whole, without a word of the
+    /// guest's. Of a cursor or a window that is gone nothing is wanted.
+    package mutating func wantsFrame(_ surface: SurfaceKey, _ actions: inout [Action]) {
+        guard let number = Self.scanout(of: surface), scanouts.indices.contains(number),
+            let own = scanouts[number].layout,
+            let buffer = try? buffer(scanouts[number].resource, own, isCursor: false, &actions)
+        else { return }
+        lastSequence += 1
+        let isWhole = scanouts[number].area == Rectangle(own.size)
+        let frame = Shown(
+            surface: surface, sequence: FrameSequence(lastSequence),
+            crop: isWhole ? nil : scanouts[number].area, damage: nil)
+        scanouts[number].isChanged = false
+        scanouts[number].uses.append(Scanout.Use(buffer: buffer, sequence: frame.sequence))
+        actions.append(.show(buffer, changed: .whole, [frame]))
+    }
+
     /// What two rectangles have in common; nil for nothing.
     static func common(_ a: Rectangle, _ b: Rectangle) -> Rectangle? {
         let left = max(a.x, b.x)

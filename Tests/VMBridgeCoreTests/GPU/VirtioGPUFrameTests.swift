@@ -148,6 +148,26 @@ struct VirtioGPUFrameTests {
         #expect(world.problems.isEmpty)
     }
 
+    @Test func aWindowThatWantsItsPictureAgainGetsItWhole() throws {
+        let world = try GPUWorld()
+        world.show(1)
+        #expect(world.ask(Command.flush(1)) == ok)
+        #expect(world.ask(Command.flush(1, 0, 0, 8, 8)) == ok)
+        // The last one was let go unseen.
+        release(world, 2, .superseded)
+        world.act { world.device.wantsFrame(window, &$0) }
+        #expect(world.shown.count == 3)
+        #expect(world.shown.last?.buffer == world.shown.first?.buffer)
+        #expect(world.shown.last?.frame.damage == nil)
+        // A window without a picture, one that is not there, and a cursor's want nothing.
+        #expect(world.ask(Command.scanout(0, 0)) == ok)
+        for surface: UInt64 in [1, 2, 16, 17, 40, .max] {
+            world.act { world.device.wantsFrame(SurfaceKey(surface), &$0) }
+        }
+        #expect(world.shown.count == 3)
+        #expect(world.problems.isEmpty)
+    }
+
     @Test func sixteenScanouts() throws {
         let world = try GPUWorld()
         for scanout: UInt32 in 0..<16 {

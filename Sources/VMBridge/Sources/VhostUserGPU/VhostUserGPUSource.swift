@@ -322,6 +322,7 @@ package final class VhostUserGPUSource<P: Presenter>: VMSource<P>, VhostUserDevi
             device.discarded(surface, sequence, &actions)
         case .configure(let surface, let configure):
             device.configured(surface, configure.size)
+            if configure.wantsFrame { device.wantsFrame(surface, &actions) }
         case .close(let surface): closeRequested(surface)
         case .input(let surface, let input):
             if let (left, desktop) = device.place(of: surface) {
