@@ -9,13 +9,19 @@ import VMBridgeCore
 @testable import VMBridge
 
 @Suite("[kernel] sockets handed over by a service manager") struct ListenDescriptorsTests {
-    /// Blocks of numbers, so that tests beside each other do not share any.
-    private static let next = Atomic<Int32>(900)
+    /// Blocks of numbers, so that tests beside each other do not share any; near the limit, since the kernel
+    /// gives others the lowest that is free, and all tests together have had more than 900 open.
+    private static let next = Atomic<Int32>(lowest)
+    private static let lowest: Int32 = {
+        let limit = (try? DescriptorLimit.current().soft) ?? 1024
+        return max(900, Int32(clamping: min(limit, 65_536)) - 2000)
+    }()
 
     /// Duplicates of some descriptors in a row, without close-on-exec, as a service manager leaves them.
     private func row(_ descriptors: [Int32]) throws -> Int32 {
         let first = Self.next.add(8, ordering: .relaxed).oldValue
         for (index, descriptor) in descriptors.enumerated() {
+            try #require(!isOpen(first + Int32(index)), "another test's descriptor")
             try #require(dup2(descriptor, first + Int32(index)) == first + Int32(index))
         }
         return first
