@@ -31,6 +31,7 @@
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -121,6 +122,7 @@ SAME_PLACE(struct vmb_sync_file_info, fences, struct sync_file_info, sync_fence_
 
 SAME(VMB_PR_SET_PDEATHSIG, PR_SET_PDEATHSIG);
 SAME(VMB_PR_SET_NO_NEW_PRIVS, PR_SET_NO_NEW_PRIVS);
+SAME(VMB_PR_GET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS);
 
 SAME(VMB_DRM_CLOEXEC, O_CLOEXEC);
 SAME(VMB_DRM_RDWR, O_RDWR);
@@ -436,6 +438,11 @@ int vmb_poll_now(int descriptor) {
     struct pollfd one = {.fd = descriptor, .events = POLLIN};
     int count = poll(&one, 1, 0);
     return count < 0 ? -errno : one.revents;
+}
+
+int64_t vmb_getxattr(const char *path, const char *name, void *bytes, size_t capacity) {
+    ssize_t count = getxattr(path, name, bytes, capacity);
+    return count < 0 ? -errno : (int64_t)count;
 }
 
 int vmb_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {

@@ -40,7 +40,7 @@ struct RunCommand: ParsableCommand {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "A VM and where its surfaces come from; once for each VM: socket[:PATH], vhost-user-gpu[:PATH][,qmp=PATH], qemu:QMP-PATH, qemu-bus[:NAME] or hyper-dmabuf:DOMAIN[@NODE]. Without a path the socket is $XDG_RUNTIME_DIR/vm-bridge/VM.sock, or VM.gpu.",
+            "A VM and where its surfaces come from; once for each VM: socket[:PATH], vhost-user-gpu[:PATH][,qmp=PATH], qemu:QMP-PATH, qemu-bus[:NAME] or hyper-dmabuf:DOMAIN[@NODE]. Without a path the socket is $XDG_RUNTIME_DIR/vm-bridge/VM.sock, or VM.gpu. Without VM= hyper-dmabuf[:NODE] serves every domain of that driver: one that no VM has is the VM domain-N.",
             valueName: "VM=KIND[:PLACE]"))
     var source: [String] = []
 
@@ -127,12 +127,12 @@ struct RunCommand: ParsableCommand {
     func validate() throws {
         for text in source {
             do {
-                _ = try SourceSpecification(text)
+                _ = try SourceOption(text)
             } catch {
                 throw ValidationError(error.description)
             }
         }
-        let names = source.compactMap { $0.split(separator: "=").first }
+        let names = source.compactMap { try? SourceOption($0).vm }
         guard Set(names).count == names.count else {
             throw ValidationError("A VM is named twice: each has one --source.")
         }
@@ -245,7 +245,7 @@ struct RunCommand: ParsableCommand {
         write(service, logger)
         // A service manager has been told as it went, and a table is no log.
         guard reporter == nil else { return }
-        for line in StatusReport.lines(service.status) { print(line) }
+        for line in StatusReport.lines(service.status, drivers: service.drivers) { print(line) }
     }
 
     /// Whether there is anything to serve, and `--fences` names what is there.
@@ -254,9 +254,9 @@ struct RunCommand: ParsableCommand {
     ) throws {
         let served = configuration.vms.filter { $0.source != nil }.map(\.name)
         let names =
-            source.compactMap { $0.split(separator: "=").first.map(String.init) } + served
-            + passed
-        guard mayBeNone || !names.isEmpty else {
+            source.compactMap { try? SourceOption($0).vm } + served + passed
+        // A driver alone is enough: its VMs come by themselves.
+        guard mayBeNone || !names.isEmpty || !source.isEmpty else {
             let place = config ?? (noConfig ? nil : ConfigurationFiles.places().first)
             StandardError.write(
                 """
@@ -277,7 +277,8 @@ struct RunCommand: ParsableCommand {
             throw ExitCode(64)
         }
         for text in fences {
-            guard let vm = Self.fences(text).vm, !names.contains(vm) else { continue }
+            guard let vm = Self.fences(text).vm, !names.contains(vm), !vm.hasPrefix("domain-")
+            else { continue }
             StandardError.write(
                 "vm-bridge: --fences names “\(vm)”, which neither a --source nor the configuration does\n"
             )
@@ -301,8 +302,13 @@ struct RunCommand: ParsableCommand {
         options.captureDirectory = capture
         options.logsFrames = captureFrames
         var configuration = BridgeConfiguration(
-            sources: try source.map { try SourceSpecification($0) },
-            presentation: headless ? .headless(options) : .wayland(display: display))
+            sources: [], presentation: headless ? .headless(options) : .wayland(display: display))
+        for text in source {
+            switch try SourceOption(text) {
+            case .vm(let source): configuration.sources.append(source)
+            case .hyperDmabuf(let node): configuration.hyperNodes.insert(node)
+            }
+        }
         configuration.graphicsProgram = "/proc/self/exe"
         configuration.readerProgram = hyperDmabufReader
         configuration.fences = fences.compactMap { text in
@@ -317,7 +323,8 @@ struct RunCommand: ParsableCommand {
     private func write(_ service: BridgeService, _ logger: Logger) {
         guard let report else { return }
         do {
-            let json = StatusReport.json(service.status, consumers: service.consumers)
+            let json = StatusReport.json(
+                service.status, consumers: service.consumers, drivers: service.drivers)
             try FileWriter.write(json + "\n", to: report)
         } catch {
             logger.error("no report: \(error)")

@@ -204,8 +204,11 @@ int64_t vmb_uevent_receive(int descriptor, void *bytes, size_t capacity, uint32_
 int vmb_poll_now(int descriptor);
 int vmb_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
 int64_t vmb_random(void *bytes, size_t length);
+/// Bytes of an extended attribute of a file, by its path: how many, or a negated errno.
+int64_t vmb_getxattr(const char *path, const char *name, void *bytes, size_t capacity);
 #define VMB_PR_SET_PDEATHSIG 1
 #define VMB_PR_SET_NO_NEW_PRIVS 38
+#define VMB_PR_GET_NO_NEW_PRIVS 39
 /// A descriptor that stands for a process: readable once it has ended. Close-on-exec.
 int vmb_pidfd_open(int32_t process);
 int vmb_pidfd_signal(int descriptor, int number);

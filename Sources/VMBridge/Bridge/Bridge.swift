@@ -22,13 +22,16 @@ final class Bridge<P: Presenter> {
     private let tracer: Tracer?
     private let passed: ListenDescriptors
     private let makePresenter: (_ plan: VMPlan, _ syncDevice: SyncDevice?) throws -> P
+    private let readerLauncher: any HyperReaderLauncher
 
     /// Makes a presenter, a session and a listening socket for each VM.
     ///
-    /// - Parameter passed: sockets that listen already; a VM's own is taken, by name, instead of one at its path.
+    /// - Parameters:
+    ///   - passed: sockets that listen already; a VM's own is taken, by name, instead of one at its path.
+    ///   - readerLauncher: starts what reads hyper_dmabuf's queue.
     init(
         _ configuration: BridgeConfiguration, passed: ListenDescriptors = ListenDescriptors(),
-        loop: EventLoop, logger: Logger,
+        loop: EventLoop, logger: Logger, readerLauncher: any HyperReaderLauncher = ReaderProgram(),
         makePresenter: @escaping (_ plan: VMPlan, _ syncDevice: SyncDevice?) throws -> P
     ) throws {
         self.configuration = configuration
@@ -36,6 +39,7 @@ final class Bridge<P: Presenter> {
         self.loop = loop
         self.logger = logger
         self.makePresenter = makePresenter
+        self.readerLauncher = readerLauncher
         probe = try DescriptorProbe()
         reaper = try DescriptorReaper()
         syncDevice = SyncDevice.find()
@@ -46,6 +50,7 @@ final class Bridge<P: Presenter> {
         let plan = BridgePlan(configuration)
         if let problem = plan.problems.first { throw SpecificationError(problem.why) }
         for plan in plan.vms { vms.append(try make(plan)) }
+        for node in configuration.hyperNodes { _ = hyperHub(node) }
         let faults = handover.apply(configuration.rules, limits: configuration.limits)
         if let fault = faults.first { throw SpecificationError(fault) }
     }
@@ -95,11 +100,32 @@ final class Bridge<P: Presenter> {
         if let hub = hyperHubs[node] { return hub }
         var options = HyperReaderOptions()
         options.node = node
-        if let program = configuration.readerProgram { options.program = program }
+        options.program = configuration.readerProgram ?? ReaderProgram.usual ?? options.program
         let hub = HyperHub(
-            loop: loop, options: options, launcher: ReaderProgram(), logger: logger)
+            loop: loop, options: options, launcher: readerLauncher, logger: logger)
         hyperHubs[node] = hub
+        if configuration.hyperNodes.contains(node) {
+            hub.onUnmapped = { [unowned self] domain in self.discover(domain, node) }
+        }
         return hub
+    }
+
+    /// A domain exports that nobody wrote of: it becomes a VM.
+    private func discover(_ domain: UInt8, _ node: String) {
+        let source = SourceSpecification.discovered(domain: domain, node: node)
+        // Once: what cannot be made now is made when the configuration is read again.
+        guard !configuration.discovered.contains(source) else { return }
+        configuration.discovered.append(source)
+        let plan = BridgePlan(configuration).vms.first { $0.source == source }
+        guard let plan, !vms.contains(where: { $0.plan.source == source }) else { return }
+        do {
+            vms.append(try make(plan))
+            logger.info(
+                "\(source.vm): domain \(domain) of hyper_dmabuf exports, and no VM was named for it"
+            )
+        } catch {
+            logger.error("\(source.vm) is not served: \(error)")
+        }
     }
 
     private func makeSocket(_ path: String, _ session: VMSession<P>) throws -> SocketSource<P> {
@@ -190,7 +216,9 @@ final class Bridge<P: Presenter> {
         vm.source.shutDown()
         handover.forget(vm: vm.plan.source.vm)
         // The last domain that left leaves nothing to read for.
-        if case .hyperDmabuf(_, let node) = vm.plan.source.kind, hyperHubs[node]?.isIdle == true {
+        if case .hyperDmabuf(_, let node) = vm.plan.source.kind, hyperHubs[node]?.isIdle == true,
+            !configuration.hyperNodes.contains(node)
+        {
             hyperHubs.removeValue(forKey: node)?.shutDown()
         }
     }
@@ -226,6 +254,11 @@ final class Bridge<P: Presenter> {
 
     /// Those that surfaces can be handed to.
     var consumers: [ConsumerStatus] { handover.status }
+
+    /// Drivers that VMs come by.
+    var drivers: [DriverStatus] {
+        hyperHubs.keys.sorted().compactMap { node in hyperHubs[node]?.status }
+    }
 
     var status: [VMStatus] { vms.map { Self.status($0) } }
 

@@ -12,6 +12,11 @@ public enum Presentation: Sendable {
 public struct BridgeConfiguration: Sendable {
     /// VMs that are served whatever `rules` say; they come before VMs of the same name there.
     public var sources: [SourceSpecification]
+    /// Nodes of hyper_dmabuf whose every domain is served: those that no VM has by a VM of their own,
+    /// `domain-N`.
+    public var hyperNodes: Set<String> = []
+    /// Domains that were found by such a node.
+    var discovered: [SourceSpecification] = []
     /// What a person wrote down: further VMs, settings, and where surfaces go.
     public var rules = Configuration()
     /// What is asked for with fences, of a VM or of all (nil): the last that concerns a VM counts, and
@@ -27,7 +32,7 @@ public struct BridgeConfiguration: Sendable {
     /// buffer must be blitted; nil: neither is done.
     public var graphicsProgram: String?
     /// The file of a `vm-bridge` program that may read hyper_dmabuf's queue (CAP_DAC_OVERRIDE), started as
-    /// `hyper-dmabuf-reader`; nil: this program itself.
+    /// `hyper-dmabuf-reader`; nil: the usual one where there is one, else this program itself.
     public var readerProgram: String?
     /// Where to record each VM's connections, and how much of them; nil: nowhere.
     public var recording: RecordingSettings?

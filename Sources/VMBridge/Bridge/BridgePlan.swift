@@ -32,9 +32,22 @@ struct BridgePlan {
                 problems.append((vm.name, error.description))
             }
         }
+        // Found, not asked for: whatever a person wrote about a domain, or by its name, comes first.
+        for source in configuration.discovered
+        where !vms.contains(where: { $0.source.place == source.place || $0.source.vm == source.vm })
+        {
+            add(source, configuration)
+        }
     }
 
     private mutating func add(_ source: SourceSpecification, _ configuration: BridgeConfiguration) {
+        var source = source
+        // Who names a node for the whole host means it for domains that are configured without one, too.
+        if case .hyperDmabuf(let domain, HyperDmabufNode.path) = source.kind,
+            configuration.hyperNodes.count == 1, let node = configuration.hyperNodes.first
+        {
+            source.kind = .hyperDmabuf(domain: domain, node: node)
+        }
         if let other = vms.first(where: { $0.source.place == source.place }) {
             var what = "socket"
             if case .hyperDmabuf = source.kind { what = "exporter" }

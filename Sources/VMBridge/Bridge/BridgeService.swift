@@ -23,6 +23,7 @@ public final class BridgeService {
     private let capture: HeadlessCapture?
     private var finalStatus: [VMStatus]?
     private var finalConsumers: [ConsumerStatus] = []
+    private var finalDrivers: [DriverStatus] = []
 
     /// Makes sockets and presenters; nothing is served before `run()`.
     ///
@@ -131,6 +132,11 @@ public final class BridgeService {
         finalStatus == nil ? running.consumers : finalConsumers
     }
 
+    /// Drivers of this host that VMs come by; after the end, as they were then.
+    public var drivers: [DriverStatus] {
+        finalStatus == nil ? running.drivers : finalDrivers
+    }
+
     /// The last pictures of a headless bridge with a capture directory, by file name.
     package var captured: [String: CapturedWindow] { capture?.windows ?? [:] }
 
@@ -138,6 +144,7 @@ public final class BridgeService {
         guard finalStatus == nil else { return }
         onEnding?()
         finalConsumers = consumers
+        finalDrivers = drivers
         finalStatus = status
         loop.remove(hook)
         running.shutDown()
@@ -174,6 +181,13 @@ enum RunningBridge {
         switch self {
         case .wayland(let bridge): bridge.consumers
         case .headless(let bridge): bridge.consumers
+        }
+    }
+
+    var drivers: [DriverStatus] {
+        switch self {
+        case .wayland(let bridge): bridge.drivers
+        case .headless(let bridge): bridge.drivers
         }
     }
 

@@ -65,8 +65,8 @@ public struct SourceSpecification: Sendable, Equatable {
     }
 
     /// Reads "VM=KIND" or "VM=KIND:PLACE": "socket[:PATH]", "vhost-user-gpu[:PATH][,qmp=PATH]", "qemu:QMP-PATH",
-    /// "qemu-bus[:NAME]", "hyper-dmabuf:DOMAIN[@NODE]". A socket that the bridge makes is VM.sock or VM.gpu in `RuntimeDirectory` when no path is
-    /// given.
+    /// "qemu-bus[:NAME]", "hyper-dmabuf:DOMAIN[@NODE]". A socket that the bridge makes is VM.sock or VM.gpu in
+    /// `RuntimeDirectory` when no path is given.
     ///
     /// - Throws: `SpecificationError` with a sentence that says what is wrong and what is right.
     public init(_ text: String) throws(SpecificationError) {
@@ -157,10 +157,7 @@ public struct SourceSpecification: Sendable, Equatable {
                     "\(vm)=hyper-dmabuf needs the number of the VM's domain: write \(vm)=hyper-dmabuf:3 for domain 3"
                 )
             }
-            let node = parts.count == 2 ? String(parts[1]) : HyperDmabufNode.path
-            guard node.hasPrefix("/dev/") else {
-                throw SpecificationError("“\(node)” is no device node: it begins with /dev/")
-            }
+            let node = try Self.hyperNode(parts.count == 2 ? String(parts[1]) : "")
             self.init(vm: vm, .hyperDmabuf(domain: domain, node: node))
         default:
             throw SpecificationError(

@@ -211,7 +211,8 @@ package final class ControlServer {
         switch request {
         case .status:
             let status = target.status
-            let value = StatusReport.value(status, consumers: target.consumers)
+            let value = StatusReport.value(
+                status, consumers: target.consumers, drivers: target.drivers)
             return [JSONMember("status", value), Self.colours(status)]
         case .list: return surfaces
         case .watch(let interval):
@@ -350,7 +351,10 @@ package final class ControlServer {
         for connection in watchers {
             for event in events { connection.tell(event) }
             if let interval = connection.interval, now >= connection.nextBeat {
-                let value = report ?? StatusReport.value(status, consumers: target.consumers)
+                let value =
+                    report
+                    ?? StatusReport.value(
+                        status, consumers: target.consumers, drivers: target.drivers)
                 report = value
                 connection.tell(
                     ControlReply.event(

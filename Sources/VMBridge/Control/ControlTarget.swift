@@ -6,6 +6,8 @@ package protocol ControlTarget: AnyObject {
     var status: [VMStatus] { get }
     /// Those that surfaces are handed to.
     var consumers: [ConsumerStatus] { get }
+    /// Drivers that VMs come by.
+    var drivers: [DriverStatus] { get }
     /// Does something with a surface of a VM, or with all of it.
     ///
     /// - Returns: surfaces concerned.

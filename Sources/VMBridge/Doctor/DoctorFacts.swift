@@ -151,6 +151,8 @@ package struct DeviceSide: Sendable, Equatable {
     package var heaps: [Heap] = []
     /// Those of /dev/dri.
     package var gpus: [GPU] = []
+    /// hyper_dmabuf's.
+    package var hyper = HyperSide()
     /// The user that asks, by name.
     package var user = "root"
 

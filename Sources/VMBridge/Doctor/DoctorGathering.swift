@@ -112,7 +112,20 @@ extension DoctorFacts {
                 })
         }
         devices.gpus = gatherGPUs()
+        devices.hyper = gatherHyper()
         return devices
+    }
+
+    private static func gatherHyper() -> HyperSide {
+        var hyper = HyperSide()
+        hyper.node = HyperDmabufNode.names.lazy.compactMap { SystemFiles.node("/dev/\($0)") }.first
+        hyper.isDriver =
+            hyper.node.map { HyperDmabufNode.isOurs(HostDevice(number: $0.number)) } ?? true
+        let program = ReaderProgram.usual ?? "/proc/self/exe"
+        hyper.reader = ReaderProgram.usual ?? "this program"
+        hyper.mayRead = ReaderRights.areGiven(to: program)
+        hyper.gainsNothing = ReaderRights.areBarred
+        return hyper
     }
 
     private static func heapName(_ node: DeviceNode) -> String {

@@ -4,6 +4,7 @@ extension Doctor {
     /// What each kind of source would get: how its buffers reach the screen and its fences are kept.
     static func sources(_ facts: DoctorFacts) -> [DoctorFinding] {
         [dmaBufPath(facts), memfdPath(facts), fencePath(facts)] + qemuSources(facts)
+            + [hyperSource(facts.devices.hyper)]
     }
 
     private static func finding(

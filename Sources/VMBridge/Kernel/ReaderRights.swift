@@ -8,6 +8,19 @@ package enum ReaderRights {
     /// nobody, nogroup.
     private static let nobody: UInt32 = 65534
 
+    /// Whether a program that this process starts from a file would have what is needed: as root, or by the file's
+    /// capabilities (`struct vfs_cap_data`, linux/capability.h).
+    package static func areGiven(to path: String) -> Bool {
+        if geteuid() == 0 { return true }
+        var bytes = [UInt8](repeating: 0, count: 64)
+        // The first word has version and flags, the second what is permitted of capabilities 0 to 31.
+        let count = vmb_getxattr(path, "security.capability", &bytes, bytes.count)
+        return count >= 8 && UInt64(bytes[4]) & wanted != 0
+    }
+
+    /// Whether this process has made sure that nothing it starts gains rights.
+    package static var areBarred: Bool { vmb_prctl(VMB_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
+
     /// Gives up every other right for good. Call it before any thread is there.
     ///
     /// - Throws: `EPERM` when the one that is needed is not there.

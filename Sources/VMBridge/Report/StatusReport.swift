@@ -3,7 +3,9 @@ import VMBridgeCore
 /// The state of a bridge in words and as JSON.
 package enum StatusReport {
     /// A line for each VM, then the table of all surfaces.
-    package static func lines(_ status: [VMStatus]) -> [String] { StatusText.lines(value(status)) }
+    package static func lines(_ status: [VMStatus], drivers: [DriverStatus] = []) -> [String] {
+        StatusText.lines(value(status, drivers: drivers))
+    }
 
     /// The table of all surfaces alone.
     package static func table(_ status: [VMStatus]) -> [String] {
@@ -13,12 +15,12 @@ package enum StatusReport {
 
     /// The whole state as one JSON object; see `value`.
     package static func json(
-        _ status: [VMStatus], consumers: [ConsumerStatus] = []
-    ) -> String { value(status, consumers: consumers).line }
+        _ status: [VMStatus], consumers: [ConsumerStatus] = [], drivers: [DriverStatus] = []
+    ) -> String { value(status, consumers: consumers, drivers: drivers).line }
 
-    /// The same as a value; with `consumers` when somebody could be or was one.
+    /// The same as a value; with `consumers` when somebody could be or was one, and `drivers` when VMs come by one.
     package static func value(
-        _ status: [VMStatus], consumers: [ConsumerStatus] = []
+        _ status: [VMStatus], consumers: [ConsumerStatus] = [], drivers: [DriverStatus] = []
     ) -> JSONValue {
         var root = JSONObject()
         root.add("version", UInt64(1))
@@ -27,6 +29,7 @@ package enum StatusReport {
             if case .consumer = $0.target { true } else { $0.generation > 0 }
         }
         if !known.isEmpty { root.add("consumers", known.map(object)) }
+        if !drivers.isEmpty { root.add("drivers", drivers.map(\.object)) }
         return root.value
     }
 

@@ -10,7 +10,24 @@ package enum StatusText {
         _ report: JSONValue, paint: (_ vm: String) -> String = { $0 }
     ) -> [String] {
         let vms = report["vms"]?.elements ?? []
-        return vms.map { line($0, paint) } + table(vms.flatMap { $0["surfaces"]?.elements ?? [] })
+        let drivers = report["drivers"]?.elements ?? []
+        return drivers.map(driver) + vms.map { line($0, paint) }
+            + table(vms.flatMap { $0["surfaces"]?.elements ?? [] })
+    }
+
+    private static func driver(_ driver: JSONValue) -> String {
+        var line = TerminalText.escaped(driver["name"]?.text ?? "")
+        line += " at \(TerminalText.escaped(driver["node"]?.text ?? "")): "
+        let trouble = driver["trouble"]?.text.map { "not read: \(TerminalText.escaped($0))" }
+        line += trouble ?? "read"
+        line += ", \(driver["records"]?.count ?? 0) records"
+        for (name, words) in [
+            ("unmapped", "of domains without a VM"), ("malformed", "malformed"),
+            ("stolen", "taken by another program"),
+        ] {
+            if let count = driver[name]?.count, count > 0 { line += ", \(count) \(words)" }
+        }
+        return line
     }
 
     private static func line(_ vm: JSONValue, _ paint: (String) -> String) -> String {

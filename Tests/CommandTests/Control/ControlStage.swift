@@ -113,6 +113,7 @@ final class FakeTarget: ControlTarget {
     }
 
     var consumers: [ConsumerStatus] { [] }
+    var drivers: [DriverStatus] { [] }
 
     func perform(_ wish: SurfaceWish, vm: String, surface: SurfaceKey?) -> Int {
         wishes.append("\(wish) \(vm) \(surface?.description ?? "all")")

@@ -39,7 +39,9 @@ struct SourceReadingTests {
             ("vhost-user-gpu,qmp=/q", "vhost-user-gpu:,qmp=/q"), ("qemu /q", "qemu:/q"),
             ("qemu:q.qmp", "qemu:q.qmp"), ("qemu-bus", "qemu-bus:"),
             ("qemu-bus org.qemu.work", "qemu-bus:org.qemu.work"),
-            ("qemu-bus::1.77", "qemu-bus::1.77"),
+            ("qemu-bus::1.77", "qemu-bus::1.77"), ("hyper-dmabuf 3", "hyper-dmabuf:3"),
+            ("hyper-dmabuf:3", "hyper-dmabuf:3"),
+            ("hyper-dmabuf 3@/dev/xen/hyper_dmabuf", "hyper-dmabuf:3@/dev/xen/hyper_dmabuf"),
         ] {
             let (source, said) = read(directive)
             #expect(source == expected && said.isEmpty, "\(directive): \(said)")
@@ -66,6 +68,18 @@ struct SourceReadingTests {
             ("vhost-user-gpu:/a,qmp=", "f:2:10: error: “” is no path of a socket"),
             ("qemu /", "f:2:15: error: “/” is no path of a socket"),
             ("\"qemu:\"", "f:2:10: error: “” is no path of a socket"),
+            (
+                "hyper-dmabuf",
+                "f:2:10: error: source hyper-dmabuf needs the number of the VM's domain, as in 3"
+            ),
+            (
+                "hyper-dmabuf three",
+                "f:2:23: error: source hyper-dmabuf needs the number of the VM's domain, as in 3"
+            ),
+            (
+                "hyper-dmabuf 3 4",
+                "f:2:25: error: “4” is not expected: write source hyper-dmabuf DOMAIN[@NODE]"
+            ),
         ] {
             let (source, said) = read(directive)
             #expect(source == nil && said == [expected], "\(directive)")
@@ -80,6 +94,7 @@ struct SourceReadingTests {
             return vm.socketPath(in: "/run/x")
         }
         #expect(path(nil) == nil && path("qemu-bus:org.qemu") == nil)
+        #expect(path("hyper-dmabuf:3") == nil)
         #expect(path("socket:") == "/run/x/a.sock" && path("vhost-user-gpu:") == "/run/x/a.gpu")
         #expect(path("vhost-user-gpu:g,qmp=/q") == "/run/x/g" && path("qemu:/q") == "/q")
         let (rules, diagnostics) = ConfigurationReader.read(

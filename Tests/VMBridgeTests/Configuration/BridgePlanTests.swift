@@ -74,4 +74,32 @@ struct BridgePlanTests {
         #expect(plan.vms.map(\.fences) == [.auto, .hold])
         #expect(plan.vms.map(\.limits.fenceLimit) == [7, 7])
     }
+
+    @Test("domains that were found are served unless a person wrote of them")
+    func discovered() throws {
+        var wanted = try configuration(
+            ["b=hyper-dmabuf:4"],
+            "vm media {\n source hyper-dmabuf 3\n}\nvm domain-9 {\n source socket:/s\n}\n"
+                + "vm domain-5 {\n label Five\n}")
+        let node = "/dev/xen/hyper_dmabuf"
+        wanted.hyperNodes = [node]
+        wanted.discovered = [3, 4, 5, 9].map { .discovered(domain: $0, node: node) }
+        let plan = BridgePlan(wanted)
+        #expect(plan.vms.map(\.source.vm) == ["b", "media", "domain-9", "domain-5"])
+        #expect(plan.problems.isEmpty)
+        // The node that was named for the host is meant by those who name none.
+        for (index, domain) in [(0, 4), (1, 3), (3, 5)] as [(Int, UInt16)] {
+            #expect(plan.vms[index].source.kind == .hyperDmabuf(domain: domain, node: node))
+        }
+        #expect(plan.vms[3].settings.label == "Five")
+    }
+
+    @Test("with several nodes each domain stays at its own")
+    func severalNodes() throws {
+        var wanted = try configuration(["b=hyper-dmabuf:4"])
+        wanted.hyperNodes = ["/dev/x", "/dev/y"]
+        #expect(
+            BridgePlan(wanted).vms.first?.source.kind
+                == .hyperDmabuf(domain: 4, node: "/dev/hyper_dmabuf"))
+    }
 }

@@ -59,6 +59,32 @@ struct SourceSpecificationTests {
         }
     }
 
+    @Test("hyper_dmabuf: a VM's domain, or all of them")
+    func hyperDmabuf() throws {
+        let usual = "/dev/hyper_dmabuf"
+        #expect(
+            try SourceSpecification("a=hyper-dmabuf:3").kind
+                == .hyperDmabuf(domain: 3, node: usual))
+        #expect(
+            try SourceSpecification("a=hyper-dmabuf:3@/dev/xen/hyper_dmabuf").kind
+                == .hyperDmabuf(domain: 3, node: "/dev/xen/hyper_dmabuf"))
+        #expect(try SourceOption("hyper-dmabuf") == .hyperDmabuf(node: usual))
+        #expect(try SourceOption("hyper-dmabuf:") == .hyperDmabuf(node: usual))
+        #expect(try SourceOption("hyper-dmabuf:/dev/x/y") == .hyperDmabuf(node: "/dev/x/y"))
+        #expect(try SourceOption("hyper-dmabuf").vm == nil)
+        #expect(try SourceOption("b=socket:/s") == .vm(SourceSpecification("b=socket:/s")))
+        #expect(try SourceOption("b=socket:/s").vm == "b")
+        for text in [
+            "a=hyper-dmabuf", "a=hyper-dmabuf:0", "a=hyper-dmabuf:32752", "a=hyper-dmabuf:x",
+        ] {
+            #expect(complaint(text)?.contains("number of the VM's domain") == true, "\(text)")
+        }
+        #expect(complaint("a=hyper-dmabuf:3@/tmp/x")?.contains("no device node") == true)
+        for text in ["hyper-dmabuf:/tmp/x", "hyper-dmabuf:3", "socket", "hyper-dmabuf,qmp=/q"] {
+            #expect(throws: SpecificationError.self, "\(text)") { try SourceOption(text) }
+        }
+    }
+
     @Test("names on a bus, to the specification's letter")
     func busNames() {
         for name in ["a.b", "_a.b_", "org.qemu-kvm.x1", ":1.2", ":a.1"] {

@@ -401,6 +401,13 @@ enum DoctorHosts {
         offer.mainDevice = nil
     }
 
+    private static func hyper(_ change: (inout HyperSide) -> Void) -> DoctorFacts {
+        host {
+            $0.devices.hyper.node = DeviceNode(path: "/dev/hyper_dmabuf")
+            change(&$0.devices.hyper)
+        }
+    }
+
     private static func headless(_ facts: inout DoctorFacts) {
         facts.target = .headless
         facts.compositor = .notAsked
@@ -418,6 +425,27 @@ enum DoctorHosts {
         Case(
             "sources.qemu.bus", .missing, "libsystemd.so.0", "libsystemd0",
             loss: "QEMU's D-Bus display", host { $0.session.hasBusLibrary = false }),
+        Case("sources.hyper-dmabuf.node", .ok, "does not have the driver", perfect),
+        Case(
+            "sources.hyper-dmabuf.node", .ok, "read by /r",
+            hyper {
+                $0.reader = "/r"
+                $0.mayRead = true
+            }),
+        Case(
+            "sources.hyper-dmabuf.node", .missing, "this program lacks cap_dac_override",
+            "/usr/local/libexec/vm-bridge-reader", loss: "hyper_dmabuf",
+            hyper { $0.reader = "this program" }),
+        Case(
+            "sources.hyper-dmabuf.node", .broken, "NoNewPrivileges is set", "drop-in",
+            loss: "hyper_dmabuf",
+            hyper {
+                $0.mayRead = true
+                $0.gainsNothing = true
+            }),
+        Case(
+            "sources.hyper-dmabuf.node", .broken, "is another device", "hyper-dmabuf:NODE",
+            loss: "hyper_dmabuf", hyper { $0.isDriver = false }),
         Case("sources.socket.dma-buf", .ok, "linux-dmabuf (zero copy)", perfect),
         Case("sources.socket.memfd", .ok, "wl_shm pool", perfect),
         Case("sources.socket.fence", .ok, "releases by drm-syncobj point", perfect),

@@ -32,6 +32,8 @@ package final class HyperHub: HyperReaderOwner {
     private var timer: TimerID?
     private let options: HyperReaderOptions
     private var listeners: [UInt8: any HyperListener] = [:]
+    /// Asked when a domain exports that no VM has: whoever can make one for it does, and adds it.
+    package var onUnmapped: ((UInt8) -> Void)?
     private var bytes = [UInt8](repeating: 0, count: KernelUevent.maximumBytes)
     private var log = GuestLog()
     private var lastSentence = ""
@@ -51,6 +53,17 @@ package final class HyperHub: HyperReaderOwner {
         package var stolen: UInt64 = 0
         /// Messages of the kernel about the node.
         package var uevents: UInt64 = 0
+    }
+
+    /// The same for a report.
+    package var status: DriverStatus {
+        var status = DriverStatus(name: "hyper_dmabuf", node: options.node, trouble: trouble)
+        status.records = counts.records
+        status.unmapped = counts.unmapped
+        status.malformed = counts.malformed
+        status.stolen = counts.stolen
+        status.uevents = counts.uevents
+        return status
     }
 
     /// Why no reader runs, in words; nil while one does.
@@ -115,6 +128,7 @@ package final class HyperHub: HyperReaderOwner {
 
     /// Ends everything.
     package func shutDown() {
+        onUnmapped = nil
         listeners.removeAll()
         reader?.shutDown()
         reader = nil
@@ -185,7 +199,9 @@ package final class HyperHub: HyperReaderOwner {
         case .change:
             tryAgain()
             // The queue is read whenever it has something; what a lost record said can only be asked for.
-            if let id = event.buffer, listeners[id.domain] != nil { _ = ask(.describe(id)) }
+            guard let id = event.buffer else { return }
+            if listeners[id.domain] == nil { onUnmapped?(id.domain) }
+            if listeners[id.domain] != nil { _ = ask(.describe(id)) }
         case .other: break
         }
     }
@@ -244,11 +260,12 @@ package final class HyperHub: HyperReaderOwner {
                 counts.repeated += 1
                 continue
             }
+            if listeners[event.id.domain] == nil { onUnmapped?(event.id.domain) }
             guard let listener = listeners[event.id.domain] else {
                 counts.unmapped += 1
                 if log.admits(now: now) {
                     logger.warning(
-                        "hyper_dmabuf: domain \(event.id.domain) exports, and no VM of this host has it: write VM=hyper-dmabuf:\(event.id.domain)"
+                        "hyper_dmabuf: domain \(event.id.domain) exports, and no VM of this host has it: write VM=hyper-dmabuf:\(event.id.domain), or hyper-dmabuf alone for all domains"
                     )
                 }
                 continue

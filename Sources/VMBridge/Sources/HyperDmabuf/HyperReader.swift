@@ -1,4 +1,5 @@
 import Descriptors
+import Glibc
 import VMBridgeCore
 
 /// Where the reader comes from and how long it is waited for.
@@ -31,6 +32,11 @@ package protocol HyperReaderLauncher {
 
 /// The program's own `hyper-dmabuf-reader`.
 package struct ReaderProgram: HyperReaderLauncher {
+    /// Where `docs/hyper-dmabuf.md` lets people put a copy of the program that has the right.
+    package static let usualPath = "/usr/local/libexec/vm-bridge-reader"
+    /// It, when it is there and may be started.
+    package static var usual: String? { access(usualPath, X_OK) == 0 ? usualPath : nil }
+
     package init() {}
 
     package func launch(
