@@ -113,7 +113,7 @@ struct RunCommand: ParsableCommand {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "A copy of this program that may read hyper_dmabuf's queue (file capability cap_dac_override); this program itself when not given.",
+            "A copy of this program that may read hyper_dmabuf's queue (file capability cap_dac_override). When not given: /usr/local/libexec/vm-bridge-reader where it is there, else this program itself.",
             valueName: "FILE"), completion: .file())
     var hyperDmabufReader: String?
 

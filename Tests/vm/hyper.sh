@@ -16,6 +16,13 @@ start_hyper_bridge() { # OPTION…
     bridge_pid=$!
     wait_for_line 30 "$bridge_log" 'hyper_dmabuf: reading' || { cat "$bridge_log" && false; }
 }
+as_user() { HOME=$own XDG_RUNTIME_DIR=$own setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all "$@"; }
+start_found_bridge() { # OPTION…: headless, with the reader that it finds by itself
+    as_user vm-bridge run --headless --report "$bridge_report" "$@" >"$bridge_log" 2>&1 &
+    bridge_pid=$!
+    wait_for_line 30 "$bridge_log" 'hyper_dmabuf: reading' || { cat "$bridge_log" && false; }
+}
+driver_is_read() { take_report && grep -q '"drivers":\[{"name":"hyper_dmabuf","node":"/dev/hyper_dmabuf","reading":true' "$bridge_report"; }
 control() { XDG_RUNTIME_DIR=$own vm-bridge "$@" >/dev/null; }
 reader_pid() { pgrep -f 'hyper-dmabuf-reader --socket' | head -n 1; }
 capabilities() { sed -n 's/^CapEff:[[:space:]]*//p' "/proc/$1/status"; }
