@@ -48,9 +48,12 @@ vm-shell: ## a shell in the test machine, with the programs of out/release in /s
 	@Tests/vm/run -i
 
 bench: ## instructions and system calls per frame, beside a bare C client and, with fences, a bare C proxy
-	@tools/setup build test vm
+	@tools/setup build test vm bench
 	Benchmarks/run
 	Benchmarks/vm/run --binary .build/release/vm-bridge
+	tools/build-release
+	Tests/vm/build-tools
+	Benchmarks/qemu/run
 
 clean: ## delete what was built here (the test machine's parts stay in their cache)
 	rm -rf .build out
