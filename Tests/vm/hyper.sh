@@ -14,7 +14,9 @@ start_hyper_bridge() { # OPTION…
         vm-bridge run --report "$bridge_report" --hyper-dmabuf-reader "$reader" \
         --source a=hyper-dmabuf:3 --source b=hyper-dmabuf:4 --source c=hyper-dmabuf:200 "$@" >"$bridge_log" 2>&1 &
     bridge_pid=$!
-    wait_for_line 30 "$bridge_log" 'hyper_dmabuf: reading' || { cat "$bridge_log" && false; }
+    # Each VM has its own connection to the compositor, and descriptors are going to be counted.
+    { wait_for_line 30 "$bridge_log" 'hyper_dmabuf: reading' && wait_for 30 bridge_is_up 'the compositor is there' 3; } ||
+        { cat "$bridge_log" && false; }
 }
 as_user() { HOME=$own XDG_RUNTIME_DIR=$own setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all "$@"; }
 start_found_bridge() { # OPTION…: headless, with the reader that it finds by itself
