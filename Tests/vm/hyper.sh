@@ -20,7 +20,9 @@ start_hyper_bridge() { # OPTION…
 }
 as_user() { HOME=$own XDG_RUNTIME_DIR=$own setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all "$@"; }
 start_found_bridge() { # OPTION…: headless, with the reader that it finds by itself
-    as_user vm-bridge run --headless --report "$bridge_report" "$@" >"$bridge_log" 2>&1 &
+    # Not by a function: its process would be the shell's.
+    HOME=$own XDG_RUNTIME_DIR=$own setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all \
+        vm-bridge run --headless --report "$bridge_report" "$@" >"$bridge_log" 2>&1 &
     bridge_pid=$!
     wait_for_line 30 "$bridge_log" 'hyper_dmabuf: reading' || { cat "$bridge_log" && false; }
 }
