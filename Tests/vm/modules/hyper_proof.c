@@ -5,19 +5,12 @@
  *   vmbhyper-proof mmap=0|1 [CARD-NODE]    as the module was loaded; with a DRM device that imports
  */
 #include <drm/drm.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/netlink.h>
 #include <linux/udmabuf.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -27,48 +20,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proof.h"
 #include "vmbhyper.h"
 
 enum { BYTES = 3 * 4096, HEADER = sizeof(struct hyper_dmabuf_event) };
 
-static int node, peer, cases, failures;
-
-static bool expect(bool holds, const char *sentence, ...)
-{
-	va_list arguments;
-	int error = errno;
-
-	cases++;
-	failures += !holds;
-	printf(holds ? "ok: " : "FAILED: ");
-	va_start(arguments, sentence);
-	vprintf(sentence, arguments);
-	va_end(arguments);
-	printf(holds ? "\n" : " (errno %d)\n", error);
-	fflush(stdout);
-	return holds;
-}
-
-static int must(int result, const char *what)
-{
-	if (result < 0) {
-		printf("FAILED: %s: %s\n", what, strerror(errno));
-		exit(1);
-	}
-	return result;
-}
-
-static bool fails(int result, int error)
-{
-	return result < 0 && errno == error;
-}
-
-static bool ready(int descriptor, short events, int milliseconds)
-{
-	struct pollfd wait = { .fd = descriptor, .events = events };
-
-	return poll(&wait, 1, milliseconds) == 1 && (wait.revents & events);
-}
+static int node, peer;
 
 static int64_t milliseconds(void)
 {

@@ -5,66 +5,23 @@
  *   vmbtest-proof CARD-NODE RENDER-NODE
  */
 #include <drm/drm.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/sync_file.h>
 #include <linux/udmabuf.h>
-#include <poll.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "proof.h"
 #include "vmbtest.h"
 
 enum { WIDTH = 64, HEIGHT = 48, BYTES = WIDTH * HEIGHT * 4 }; /* three pages */
 
-static int card, render, cases, failures;
-
-static bool expect(bool holds, const char *sentence, ...)
-{
-	va_list arguments;
-
-	cases++;
-	failures += !holds;
-	printf(holds ? "ok: " : "FAILED: ");
-	va_start(arguments, sentence);
-	vprintf(sentence, arguments);
-	va_end(arguments);
-	printf(holds ? "\n" : " (errno %d)\n", errno);
-	fflush(stdout);
-	return holds;
-}
-
-/* For what the cases stand on. */
-static int must(int result, const char *what)
-{
-	if (result < 0) {
-		printf("FAILED: %s: %s\n", what, strerror(errno));
-		exit(1);
-	}
-	return result;
-}
-
-static bool fails(int result, int error)
-{
-	return result < 0 && errno == error;
-}
-
-static bool ready(int descriptor, short events, int milliseconds)
-{
-	struct pollfd wait = { .fd = descriptor, .events = events };
-
-	return poll(&wait, 1, milliseconds) == 1 && (wait.revents & events);
-}
+static int card, render;
 
 /* 0 pending, 1 signalled, else what it failed with. */
 static int status(int sync_file)
