@@ -40,7 +40,7 @@ struct RunCommand: ParsableCommand {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "A VM and where its surfaces come from; once for each VM: socket[:PATH], vhost-user-gpu[:PATH][,qmp=PATH], qemu:QMP-PATH, qemu-bus[:NAME] or hyper-dmabuf:DOMAIN[@NODE]. Without a path the socket is $XDG_RUNTIME_DIR/vm-bridge/VM.sock, or VM.gpu. Without VM= hyper-dmabuf[:NODE] serves every domain of that driver: one that no VM has is the VM domain-N.",
+            "A VM and where its surfaces come from; once for each VM: socket[:PATH], vhost-user-gpu[:PATH][,qmp=PATH], qemu:QMP-PATH, qemu-bus[:NAME|:PATH] or hyper-dmabuf:DOMAIN[@NODE]. Without a path the socket is $XDG_RUNTIME_DIR/vm-bridge/VM.sock, or VM.gpu. Without VM= hyper-dmabuf[:NODE] serves every domain of that driver: one that no VM has is the VM domain-N.",
             valueName: "VM=KIND[:PLACE]"))
     var source: [String] = []
 

@@ -47,12 +47,15 @@ struct VhostUserGPUCommand: ParsableCommand {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "The VM's name on this host; gpu-PID when nobody says one.", valueName: "NAME"))
+            "The VM's name on this host; the domain's when libvirt starts it, else gpu-PID.",
+            valueName: "NAME"))
     var vm: String?
 
     @Option(
         name: .long,
-        help: ArgumentHelp("The VMM's QMP socket, for input.", valueName: "PATH"),
+        help: ArgumentHelp(
+            "The VMM's QMP socket, for input; NAME.qmp in it when it ends in a slash.",
+            valueName: "PATH"),
         completion: .file())
     var qmp: String?
 
@@ -93,12 +96,12 @@ struct VhostUserGPUCommand: ParsableCommand {
 
     func run() throws {
         if printCapabilities { return print(Self.capabilities) }
-        let logger = Logger(label: "vm-bridge") { [verbose] _ in
-            DaemonLog.handler(level: verbose ? .debug : .info)
+        let logger = Logger(label: "vm-bridge") { [verbose, fd] _ in
+            DaemonLog.handler(level: verbose ? .debug : .info, isStartedByManager: fd != nil)
         }
         let keeper = ConfigurationKeeper(.usual, logger: logger)
         guard keeper.load() else { throw ExitCode(78) }
-        let name = vm ?? "gpu-\(getpid())"
+        let name = vm ?? LibvirtDomain.inherited() ?? "gpu-\(getpid())"
         let service: BridgeService
         // With a connection that is there already nobody connects to it.
         let directory = fd == nil ? nil : try? TemporaryDirectory.make(prefix: "vm-bridge-gpu-")
@@ -133,7 +136,7 @@ struct VhostUserGPUCommand: ParsableCommand {
 
     private func source(_ name: String, _ directory: String?) throws -> SourceSpecification {
         let path = socketPath ?? directory.map { "\($0)/gpu.sock" } ?? ""
-        let words = qmp.map { ",qmp=\($0)" } ?? ""
+        let words = qmp.map { ",qmp=\($0)" + ($0.hasSuffix("/") ? "\(name).qmp" : "") } ?? ""
         return try SourceSpecification("\(name)=vhost-user-gpu:\(path)\(words)")
     }
 }

@@ -29,7 +29,7 @@ common_packages="wayland-utils wayland-protocols netpbm
 qemu_packages="qemu-system-x86 qemu-system-modules-opengl socat"
 # The roots, by name; a test names one other than the first by a line "# root: NAME".
 # stable: weston 14 and Mesa 25, the first Debian release whose software renderer imports dma-bufs. kwin's
-# screenshots come by D-Bus: a bus, and busctl of systemd.
+# screenshots come by D-Bus: a bus, and busctl of systemd. setcap for the reader of hyper_dmabuf. libvirt is for Tests/qemu.
 # newer: the suite after it, for compositors that stable does not have: weston 16, sway 1.12.
 root_names="stable newer"
 root_suite() {
@@ -40,7 +40,7 @@ root_suite() {
 }
 root_packages() {
     case $1 in
-        stable) echo "$common_packages weston sway labwc grim kwin-wayland mutter dbus-daemon systemd wtype wlrctl
+        stable) echo "$common_packages weston sway labwc grim kwin-wayland mutter dbus-daemon systemd wtype wlrctl libcap2-bin
             $qemu_packages libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-log libvirt-clients" ;;
         # The library: QEMU's OpenGL opens it by name, and here nothing else brings it.
         newer) echo "$common_packages weston sway grim $qemu_packages libopengl0" ;;

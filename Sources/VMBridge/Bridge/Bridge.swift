@@ -87,9 +87,10 @@ final class Bridge<P: Presenter> {
         case .qemu(let path):
             session.logger.info("\(session.name): asks for QEMU's display at \(path)")
             return QEMUDisplaySource(qmp: path, session: session, reaper: reaper)
-        case .qemuBus(let name):
-            session.logger.info("\(session.name): looks for \(name) on the session's bus")
-            return QEMUDisplaySource(busName: name, session: session, reaper: reaper)
+        case .qemuBus(let name, let bus):
+            let place = bus.map { "bus at \($0)" } ?? "session's bus"
+            session.logger.info("\(session.name): looks for \(name) on the \(place)")
+            return QEMUDisplaySource(busName: name, bus: bus, session: session, reaper: reaper)
         case .hyperDmabuf(let domain, let node):
             return try HyperDmabufSource(
                 session: session, domain: UInt8(truncatingIfNeeded: domain), hub: hyperHub(node))

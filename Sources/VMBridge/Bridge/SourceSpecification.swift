@@ -9,8 +9,8 @@ public enum SourceKind: Sendable, Equatable {
     case vhostUserGPU(socket: String, qmp: String?)
     /// QEMU's D-Bus display, peer to peer: the bridge connects to QEMU's QMP socket and asks for it there.
     case qemu(qmp: String)
-    /// QEMU's D-Bus display under this name on the session bus.
-    case qemuBus(name: String)
+    /// QEMU's D-Bus display under this name on the session bus, or on the bus that listens at a path.
+    case qemuBus(name: String, bus: String? = nil)
     /// What a domain exports by hyper_dmabuf, a driver of Xen's and ACRN's kernels; its node on this host.
     case hyperDmabuf(domain: UInt16, node: String)
 }
@@ -42,7 +42,7 @@ public struct SourceSpecification: Sendable, Equatable {
     public var place: String {
         switch kind {
         case .socket(let path), .vhostUserGPU(let path, _), .qemu(let path): path
-        case .qemuBus(let name): name
+        case .qemuBus(let name, let bus): bus ?? name
         // Ids of buffers tell no more of a domain than that.
         case .hyperDmabuf(let domain, _): "domain \(domain % 256) of hyper_dmabuf"
         }
@@ -65,8 +65,8 @@ public struct SourceSpecification: Sendable, Equatable {
     }
 
     /// Reads "VM=KIND" or "VM=KIND:PLACE": "socket[:PATH]", "vhost-user-gpu[:PATH][,qmp=PATH]", "qemu:QMP-PATH",
-    /// "qemu-bus[:NAME]", "hyper-dmabuf:DOMAIN[@NODE]". A socket that the bridge makes is VM.sock or VM.gpu in
-    /// `RuntimeDirectory` when no path is given.
+    /// "qemu-bus[:NAME]" or "qemu-bus:PATH", "hyper-dmabuf:DOMAIN[@NODE]". A socket that the bridge makes is VM.sock
+    /// or VM.gpu in `RuntimeDirectory` when no path is given.
     ///
     /// - Throws: `SpecificationError` with a sentence that says what is wrong and what is right.
     public init(_ text: String) throws(SpecificationError) {
@@ -142,6 +142,15 @@ public struct SourceSpecification: Sendable, Equatable {
                 )
             }
             self.init(vm: vm, .qemu(qmp: try resolve(parts.place)))
+        case "qemu-bus" where parts.place.contains("/"):
+            // No name on a bus has a slash.
+            let stars = parts.place.split(separator: "*", omittingEmptySubsequences: false)
+            guard stars.count < 2 || stars.count == 2 && !stars[1].contains("/") else {
+                throw SpecificationError(
+                    "“\(parts.place)” has a star too many: one, in the last part of a bus's path, stands for a number"
+                )
+            }
+            self.init(vm: vm, .qemuBus(name: "org.qemu", bus: try resolve(parts.place)))
         case "qemu-bus":
             let name = parts.place.isEmpty ? "org.qemu" : parts.place
             guard Self.isBusName(name) else {

@@ -33,10 +33,12 @@ final class DBusConnection {
 
     /// Begins to speak with a peer over a connected stream socket.
     ///
-    /// - Parameter isServer: of the authentication; QEMU is it wherever we meet it.
+    /// - Parameters:
+    ///   - isServer: of the authentication; QEMU is it wherever we meet it.
+    ///   - isBus: the peer is a bus, which gives us a name.
     init(
-        socket: consuming OwnedDescriptor, isServer: Bool = false, loop: EventLoop,
-        handler: any DBusHandler
+        socket: consuming OwnedDescriptor, isServer: Bool = false, isBus: Bool = false,
+        loop: EventLoop, handler: any DBusHandler
     ) throws(KernelError) {
         library = try Self.requireLibrary()
         self.loop = loop
@@ -54,6 +56,7 @@ final class DBusConnection {
             if isServer {
                 try check(library.setServer(bus, 1, 0x766d, 0x6272), "sd_bus_set_server")
             }
+            if isBus { try check(library.setBusClient(bus, 1), "sd_bus_set_bus_client") }
             try check(library.negotiateDescriptors(bus, 1), "sd_bus_negotiate_fds")
             try begin()
             try check(library.start(bus), "sd_bus_start")

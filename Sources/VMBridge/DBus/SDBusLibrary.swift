@@ -23,6 +23,7 @@ final class SDBusLibrary: @unchecked Sendable {
     // UNSAFE: sd_id128_t, a union of 16 bytes passed by value, travels as two 64-bit integers do, on x86_64 and aarch64.
     let setServer: @convention(c) (Bus, Int32, UInt64, UInt64) -> Int32
     let negotiateDescriptors: BusChoice
+    let setBusClient: BusChoice
     let start: BusCall
     let descriptor: BusCall
     let events: BusCall
@@ -87,6 +88,7 @@ final class SDBusLibrary: @unchecked Sendable {
             setDescriptors = try named("set_fd")
             setServer = try named("set_server")
             negotiateDescriptors = try named("negotiate_fds")
+            setBusClient = try named("set_bus_client")
             start = try named("start")
             descriptor = try named("get_fd")
             events = try named("get_events")

@@ -41,6 +41,9 @@ struct StreamSocket: ~Copyable {
         self.descriptor = descriptor
     }
 
+    /// Hands the descriptor over.
+    consuming func intoDescriptor() -> OwnedDescriptor { descriptor }
+
     /// The number, lent to the event loop.
     var number: Int32 { descriptor.number }
 

@@ -28,12 +28,14 @@ public struct JournalLog: LogHandler {
     ///   - stream: what `JOURNAL_STREAM` says: "device:inode" of the stream to the journal.
     ///   - descriptor: standard error.
     ///   - path: where the journal listens.
+    ///   - isStream: whether standard error counts as the journal; nil to find out.
     public init?(
         program: String = "vm-bridge", level: Logger.Level, stream: String?,
-        descriptor: Int32 = STDERR_FILENO, path: String = JournalLog.socketPath
+        descriptor: Int32 = STDERR_FILENO, path: String = JournalLog.socketPath,
+        isStream: Bool? = nil
     ) {
         // Also set for those whose standard error was redirected since: the file decides.
-        guard Self.isStream(stream, descriptor), let name = SocketName(path),
+        guard isStream ?? Self.isStream(stream, descriptor), let name = SocketName(path),
             let socket = try? DatagramSocket()
         else { return nil }
         self.program = program

@@ -164,7 +164,7 @@ extension ConfigurationFileReader {
                 return nil
             }
             source.place = place.text
-        } else if kind.text == "qemu-bus" {
+        } else if kind.text == "qemu-bus", !place.text.contains("/") {
             guard isClean(place, limit: 255) else { return nil }
             source.place = place.text
         } else if isPlaced {
@@ -181,7 +181,7 @@ extension ConfigurationFileReader {
         switch kind {
         case "vhost-user-gpu": "vhost-user-gpu [PATH] [qmp PATH]"
         case "qemu": "qemu PATH"
-        case "qemu-bus": "qemu-bus [NAME]"
+        case "qemu-bus": "qemu-bus [NAME|PATH]"
         case "hyper-dmabuf": "hyper-dmabuf DOMAIN[@NODE]"
         default: "\(kind) [PATH]"
         }

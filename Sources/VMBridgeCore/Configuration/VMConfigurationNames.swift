@@ -26,7 +26,8 @@ extension VMConfiguration {
         let words = SourceWords(source)
         let path: String
         switch words.kind {
-        case "qemu-bus", "hyper-dmabuf": return nil
+        case "hyper-dmabuf": return nil
+        case "qemu-bus" where !words.place.contains("/"): return nil
         case "vhost-user-gpu": path = words.place.isEmpty ? "\(name).gpu" : words.place
         default: path = words.place.isEmpty ? "\(name).sock" : words.place
         }

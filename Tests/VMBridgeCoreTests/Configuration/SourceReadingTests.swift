@@ -39,7 +39,8 @@ struct SourceReadingTests {
             ("vhost-user-gpu,qmp=/q", "vhost-user-gpu:,qmp=/q"), ("qemu /q", "qemu:/q"),
             ("qemu:q.qmp", "qemu:q.qmp"), ("qemu-bus", "qemu-bus:"),
             ("qemu-bus org.qemu.work", "qemu-bus:org.qemu.work"),
-            ("qemu-bus::1.77", "qemu-bus::1.77"), ("hyper-dmabuf 3", "hyper-dmabuf:3"),
+            ("qemu-bus::1.77", "qemu-bus::1.77"), ("qemu-bus ../*-a.sock", "qemu-bus:../*-a.sock"),
+            ("hyper-dmabuf 3", "hyper-dmabuf:3"),
             ("hyper-dmabuf:3", "hyper-dmabuf:3"),
             ("hyper-dmabuf 3@/dev/xen/hyper_dmabuf", "hyper-dmabuf:3@/dev/xen/hyper_dmabuf"),
         ] {
@@ -58,7 +59,8 @@ struct SourceReadingTests {
             ),
             ("qemu /a qmp /q", "f:2:18: error: “qmp” is not expected: write source qemu PATH"),
             (
-                "qemu-bus a.b c", "f:2:23: error: “c” is not expected: write source qemu-bus [NAME]"
+                "qemu-bus a.b c",
+                "f:2:23: error: “c” is not expected: write source qemu-bus [NAME|PATH]"
             ),
             (
                 "vhost-user-gpu /a qmp",
@@ -67,6 +69,7 @@ struct SourceReadingTests {
             ("vhost-user-gpu /a qmp \"\"", "f:2:32: error: “” is no path of a socket"),
             ("vhost-user-gpu:/a,qmp=", "f:2:10: error: “” is no path of a socket"),
             ("qemu /", "f:2:15: error: “/” is no path of a socket"),
+            ("qemu-bus a/", "f:2:19: error: “a/” is no path of a socket"),
             ("\"qemu:\"", "f:2:10: error: “” is no path of a socket"),
             (
                 "hyper-dmabuf",
@@ -94,6 +97,7 @@ struct SourceReadingTests {
             return vm.socketPath(in: "/run/x")
         }
         #expect(path(nil) == nil && path("qemu-bus:org.qemu") == nil)
+        #expect(path("qemu-bus:/b") == "/b" && path("qemu-bus:d/b") == "/run/x/d/b")
         #expect(path("hyper-dmabuf:3") == nil)
         #expect(path("socket:") == "/run/x/a.sock" && path("vhost-user-gpu:") == "/run/x/a.gpu")
         #expect(path("vhost-user-gpu:g,qmp=/q") == "/run/x/g" && path("qemu:/q") == "/q")

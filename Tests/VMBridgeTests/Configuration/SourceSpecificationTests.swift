@@ -29,6 +29,11 @@ struct SourceSpecificationTests {
             ("a=qemu-bus", .qemuBus(name: "org.qemu"), "qemu-bus", "org.qemu"),
             ("a=qemu-bus:org.x.y-1", .qemuBus(name: "org.x.y-1"), "qemu-bus", "org.x.y-1"),
             ("a=qemu-bus::1.42", .qemuBus(name: ":1.42"), "qemu-bus", ":1.42"),
+            ("a=qemu-bus:/b", .qemuBus(name: "org.qemu", bus: "/b"), "qemu-bus", "/b"),
+            (
+                "a=qemu-bus:d/*-a.sock", .qemuBus(name: "org.qemu", bus: "d/*-a.sock"), "qemu-bus",
+                "d/*-a.sock"
+            ),
         ]
         for (text, kind, word, place) in expected {
             let source = try SourceSpecification(text)
@@ -53,6 +58,7 @@ struct SourceSpecificationTests {
             ("a=qemu:/q,qmp=/q", "only vhost-user-gpu takes"),
             ("a=vhost-user-gpu:/g,qmp=", "names no QMP socket"),
             ("a=qemu-bus:org", "no name on a bus"), ("a=qemu-bus:org..x", "no name on a bus"),
+            ("a=qemu-bus:/*/b", "a star too many"), ("a=qemu-bus:/*-*", "a star too many"),
             ("a=qemu-bus:org.1x", "no name on a bus"), ("a=qemu-bus:org.x y", "no name on a bus"),
         ] {
             #expect(complaint(text)?.contains(part) == true, "\(text): \(complaint(text) ?? "")")
@@ -112,6 +118,7 @@ struct SourceSpecificationTests {
             try kind("vhost-user-gpu:/g,qmp=/q") == .vhostUserGPU(socket: "/g", qmp: "/q"))
         #expect(try kind("qemu:/q") == .qemu(qmp: "/q"))
         #expect(try kind("qemu-bus:") == .qemuBus(name: "org.qemu"))
+        #expect(try kind("qemu-bus:/b") == .qemuBus(name: "org.qemu", bus: "/b"))
         guard let directory = RuntimeDirectory.path else {
             // Then a relative path has nowhere to lie, and that is said.
             #expect(throws: SpecificationError.self) { try kind("socket:s") }
@@ -120,6 +127,8 @@ struct SourceSpecificationTests {
         }
         #expect(try kind("socket:") == .socket(path: "\(directory)/a.sock"))
         #expect(try kind("socket:s") == .socket(path: "\(directory)/s"))
+        #expect(
+            try kind("qemu-bus:../b") == .qemuBus(name: "org.qemu", bus: "\(directory)/../b"))
         #expect(try kind("qemu:q") == .qemu(qmp: "\(directory)/q"))
         #expect(
             try kind("vhost-user-gpu:,qmp=q")

@@ -2,7 +2,7 @@ import Descriptors
 import Logging
 import VMBridgeCore
 
-/// QEMU's D-Bus display as a source: every console a window. Peer to peer, asked for by QMP, or on the session's bus.
+/// QEMU's D-Bus display as a source: every console a window. Peer to peer, asked for by QMP, or on a bus.
 ///
 /// QEMU may come and go: its windows do as well.
 package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
@@ -44,6 +44,8 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
     private let reaper: DescriptorReaper
     private let machineProtocol: QMPClient?
     private let name: String?
+    /// Where the bus is; nil for the session's.
+    private let bus: BusSocket?
     /// The peer's connection, or the bus's.
     private var connection: DBusConnection?
     /// QEMU's own name on the bus; empty for a peer, nil while nobody is there.
@@ -67,17 +69,21 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
         self.reaper = reaper
         machineProtocol = QMPClient(path: path, loop: session.loop, reaper: reaper)
         name = nil
+        bus = nil
         delay = Self.firstDelay
         super.init(session: session)
         begin()
         machineProtocol?.start()
     }
 
-    /// Takes the display of whoever has a name on the session's bus.
-    package init(busName: String, session: VMSession<P>, reaper: DescriptorReaper) {
+    /// Takes the display of whoever has a name on the session's bus, or on the bus at a path: see `BusSocket`.
+    package init(
+        busName: String, bus path: String?, session: VMSession<P>, reaper: DescriptorReaper
+    ) {
         self.reaper = reaper
         machineProtocol = nil
         name = busName
+        bus = path.map(BusSocket.init)
         delay = Self.firstDelay
         super.init(session: session)
         begin()
@@ -156,7 +162,17 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
 
     private func connectToBus() {
         do throws(KernelError) {
-            connection = try DBusConnection(sessionBusOn: loop, handler: self)
+            if let bus {
+                connection = try DBusConnection(
+                    socket: try bus.connect(), isBus: true, loop: loop, handler: self)
+            } else {
+                connection = try DBusConnection(sessionBusOn: loop, handler: self)
+            }
+        } catch  where bus != nil && error.call == "connect" {
+            // A bus of the VM's own comes and goes with the VM: its absence is no fault.
+            if trouble != "\(error)" { session.tell(.info, "waiting for QEMU: \(error)") }
+            trouble = "\(error)"
+            scheduleRetry()
         } catch {
             giveUp("\(error)")
         }
@@ -280,7 +296,8 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
             if isError { giveUp("the bus: \(CleanText.clean(message.errorText))") }
         case .owner:
             guard !isError, let owner = message.readText() else {
-                let why = "nobody has the name \(name ?? "") on the session's bus"
+                let place = bus.map { "bus at \($0.path)" } ?? "session's bus"
+                let why = "nobody has the name \(name ?? "") on the \(place)"
                 if trouble != why { session.tell(.info, "waiting for QEMU: \(why)") }
                 return trouble = why
             }
