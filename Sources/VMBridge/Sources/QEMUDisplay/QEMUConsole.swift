@@ -120,7 +120,8 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
             return
         }
         var none = DescriptorBundle()
-        let result = try machine.take(call, id: nextCall(), now: now)
+        // Such a picture is in no descriptor: there is nothing to be looked at.
+        let result = try machine.take(call, id: nextCall(), now: now) { $0 }
         perform(result.actions, bytes, &none, now: now)
     }
 
@@ -130,7 +131,15 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
     ) throws(Refusal) {
         let memory = try names(of: bundle)
         let id = nextCall()
-        let result = try machine.take(call, memory: memory, id: id, now: now)
+        let result = try machine.take(call, memory: memory, id: id, now: now) {
+            (layout) throws(Refusal) in
+            let exporters = (0..<bundle.count).map { index in
+                bundle.number(at: index).flatMap { DescriptorProbe.exporter(of: $0) }
+            }
+            let known = QEMUDMABUF.known(layout, exporters: exporters)
+            _ = try session.check(known, bundle, 0..<bundle.count)
+            return known
+        }
         if result.isAnswered {
             connection.answer(message)
         } else {
