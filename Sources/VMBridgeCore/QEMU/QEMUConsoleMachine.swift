@@ -81,6 +81,15 @@ public struct QEMUConsoleMachine: Sendable {
     /// The call that the guest waits for, the frame that answers it, and when it is answered at the latest.
     private var waiting: (call: QEMUCallID, sequence: FrameSequence, deadline: UInt64)?
     private var disableAt: UInt64?
+    /// The next Disable is about the picture before this one: QEMU tells of the new one first, then that the old goes.
+    private var awaitsDisable = false
+    /// This picture in dma-bufs was taken back, and the one in its place did not come: with its Disable, QEMU 10.0
+    /// throws away whatever it has not sent yet, a ScanoutDMABUF of a moment ago as well, and tells updates of it.
+    private var isReplacementLost = false
+    /// It did come, and was refused: that is not QEMU's loss.
+    private var isReplacementRefused = false
+    /// How many updates were about a picture that did not come.
+    public private(set) var lostPictures: UInt64 = 0
     private var showAt: UInt64?
 
     /// A console without a picture.
@@ -153,10 +162,13 @@ public struct QEMUConsoleMachine: Sendable {
             try add(area, size)
             return ([], true)
         case .scanoutDMABUF(let picture):
+            isReplacementRefused = true
             return (try scanout(picture, memory, now, layout), true)
         case .updateDMABUF(let area): return try update(area, id, now)
         case .disable:
             if hasSurface { disableAt = now + Self.disableDelay }
+            if path == .dmaBuf, !awaitsDisable { isReplacementLost = true }
+            awaitsDisable = false
             return ([], true)
         case .mouseSet, .cursorDefine: return ([], true)
         }
@@ -347,6 +359,9 @@ public struct QEMUConsoleMachine: Sendable {
             key, Size(width: picture.width, height: picture.height), crop: crop)
         dirty = .whole
         showAt = now + Self.updateDelay
+        awaitsDisable = true
+        isReplacementLost = false
+        isReplacementRefused = false
         return actions
     }
 
@@ -356,8 +371,14 @@ public struct QEMUConsoleMachine: Sendable {
         guard case .dmaBuf(_, let size, _) = content else {
             throw Self.noPicture("UpdateDMABUF")
         }
-        try add(area, size)
         disableAt = nil
+        awaitsDisable = false
+        guard !isReplacementLost else {
+            // The guest may draw into the buffer that we have: it was right when it was shown, and is not any more.
+            if !isReplacementRefused { lostPictures += 1 }
+            return (answerWaiting(), true)
+        }
+        try add(area, size)
         var actions = answerWaiting()
         guard let frame = show(now) else { return (actions, true) }
         actions.append(frame)
@@ -505,6 +526,8 @@ public struct QEMUConsoleMachine: Sendable {
         shown = nil
         dirty = .none
         showAt = nil
+        awaitsDisable = false
+        isReplacementLost = false
         return actions
     }
 

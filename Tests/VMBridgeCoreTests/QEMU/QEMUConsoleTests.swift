@@ -319,6 +319,50 @@ struct QEMUConsoleTests {
         #expect(try script.take(dmaBuf(), [9]).first == "surface")
     }
 
+    /// QEMU 10.0 throws a ScanoutDMABUF away with the Disable that follows it, and not the update.
+    @Test func whatIsInThePlaceOfALostPictureIsNotShown() throws {
+        var script = Script()
+        _ = try script.take(dmaBuf(), [7])
+        #expect(try script.take(updated(0, 0, 64, 32)).last == "later")
+        #expect(script.machine.frameCallback(FrameSequence(1)).count == 1)
+        for lost in 1...3 as ClosedRange<UInt64> {
+            #expect(try script.take(.disable) == ["ok"])
+            #expect(try script.take(updated(0, 0, 64, 32)) == ["ok"])
+            #expect(script.machine.lostPictures == lost)
+            #expect(script.wait(16) == [])
+        }
+        // The last good one stays, and the next that comes is shown.
+        #expect(script.wait(1000) == [] && script.machine.path == .dmaBuf)
+        for inode in [7, 8] as [UInt64] {
+            _ = try script.take(dmaBuf(), [inode])
+            #expect(try script.take(.disable) == ["ok"])
+            #expect(try script.take(updated(0, 0, 64, 32)).last == "later")
+            // More of the same picture, too.
+            #expect(try script.take(updated(1, 1, 2, 2)).last == "later")
+        }
+        #expect(script.machine.lostPictures == 3)
+        // Who waits for the last one's answer is not forgotten.
+        #expect(try script.take(.disable) == ["ok"])
+        #expect(
+            try script.take(updated(0, 0, 64, 32)) == ["answer \(script.calls - 2)", "ok"])
+        #expect(script.machine.lostPictures == 4)
+        // What was refused has not been lost, and nothing is shown in its place either.
+        _ = try script.take(dmaBuf(), [7])
+        _ = try script.take(updated(0, 0, 64, 32))
+        script.refusal = Refusal(.badModifier, "It cannot be imported.")
+        #expect(reason { _ = try script.take(dmaBuf(), [9]) } == .badModifier)
+        script.refusal = nil
+        _ = try script.take(.disable)
+        #expect(try script.take(updated(0, 0, 64, 32)).last == "ok")
+        #expect(script.machine.lostPictures == 4)
+        // Nothing is lost with a screen that goes off.
+        #expect(try script.take(.disable) == ["ok"])
+        #expect(script.wait(250).last == "no surface")
+        _ = try script.take(dmaBuf(), [7])
+        #expect(try script.take(updated(0, 0, 64, 32)).last == "later")
+        #expect(script.machine.lostPictures == 4)
+    }
+
     @Test func aPictureWithoutAnUpdateIsShownAWhileLater() throws {
         var script = Script()
         _ = try script.take(dmaBuf(), [7])

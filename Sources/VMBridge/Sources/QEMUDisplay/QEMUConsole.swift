@@ -21,6 +21,7 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
     private var lastCall: UInt64 = 0
     private var timer: TimerID?
     private var pacing = QEMUPath.none
+    private var hasToldLoss = false
     private let cursor: QEMUCursor<P>
     /// What the window's title is made of.
     private let title: String
@@ -56,6 +57,8 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
 
     /// Size of the guest's picture; zero without one.
     var size: Size { machine.size }
+    /// How many pictures QEMU told updates of and never sent.
+    var lostPictures: UInt64 { machine.lostPictures }
 
     /// Ends it; its surface goes.
     func close() {
@@ -146,6 +149,16 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
             putOff[id] = message
         }
         perform(result.actions, nil, &bundle, now: now)
+        tellLoss()
+    }
+
+    private func tellLoss() {
+        guard machine.lostPictures > 0, !hasToldLoss else { return }
+        hasToldLoss = true
+        session.tell(
+            .warning,
+            "QEMU takes back pictures of console \(id) before it has sent them, as 10.0 does: what is shown stays behind. QEMU 11 does not, nor does one without gl=on"
+        )
     }
 
     private func nextCall() -> QEMUCallID {
