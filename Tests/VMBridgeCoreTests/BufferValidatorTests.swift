@@ -169,6 +169,18 @@ struct BufferValidatorTests {
             } == .badAccess)
     }
 
+    /// A dma-buf has no seals, and its size is for good.
+    @Test func onlyMemfdsCanBeCutShort() {
+        for (kind, isSealed, expected) in [
+            (.memfd, false, true), (.memfd, true, false), (.dmaBuf, false, false),
+            (.dmaBuf, true, false),
+        ] as [(DescriptorFacts.Kind, Bool, Bool)] {
+            let facts = DescriptorFacts(
+                kind: kind, size: 4096, isSealedAgainstShrinking: isSealed)
+            #expect(facts.mayBeCutShort == expected)
+        }
+    }
+
     @Test func memfdsAreReadInWords() {
         for (offset, stride, expected): (UInt32, UInt32, RefusalReason?) in [
             (0, 2560, nil), (4, 2564, nil), (1, 2560, .badLayout), (2, 2560, .badLayout),

@@ -62,7 +62,14 @@ guest_says() {
 guest_said_or_ended() { grep -q -E -e "$2|^guest: FAILED" "$results/$1.serial" || ! guest_runs "$1"; }
 
 # guest_drew NAME: the last frame that it says it drew; guest_drew_all NAME FIRST LAST: whether each, once and in order.
-guest_drew() { tr -d '\r' <"$results/$1.serial" | sed -n 's/^drew //p' | tail -n 1; }
+# read tells a line that is not whole yet by its status.
+guest_drew() {
+    local line last=''
+    while IFS= read -r line; do
+        case $line in 'drew '*) last=${line#drew } ;; esac
+    done <"$results/$1.serial"
+    printf '%s' "${last%$'\r'}"
+}
 guest_drew_all() {
     equal "$(tr -d '\r' <"$results/$1.serial" | sed -n 's/^drew //p' | paste -s -d ' ')" "$(seq -s ' ' "$2" "$3")"
 }

@@ -229,8 +229,25 @@ package final class VMSession<P: Presenter> {
         // Before the kernel is asked about its descriptors: a flood of records stays cheap.
         try ledger.mayCreate(key, bytes: 0, limits: limits)
         let range = header.firstDescriptor..<header.firstDescriptor + header.descriptorCount
+        let (bytes, isUnsealed) = try check(layout, bundle, range)
+        let id = try ledger.create(key, size: layout.size, bytes: bytes, limits: limits)
+        presenter.addBuffer(
+            id,
+            BufferMemory(
+                layout: layout, bytes: bytes, isUnsealed: isUnsealed, from: &bundle, range))
+        tap?.holdings(buffers: ledger.bufferCount, bytes: ledger.bytes)
+    }
+
+    /// Whether a buffer can be made of descriptors; it is not made.
+    ///
+    /// - Parameters:
+    ///   - range: positions of the buffer's own descriptors.
+    /// - Returns: what it counts against the VM's budget, and whether its memory may be cut short by its owner.
+    func check(
+        _ layout: BufferLayout, _ bundle: borrowing DescriptorBundle, _ range: Range<Int>
+    ) throws(Refusal) -> (bytes: UInt64, isUnsealed: Bool) {
         var facts = try probe.facts(of: bundle, range)
-        let isUnsealed = acceptsUnsealedMemory && facts.contains { !$0.isSealedAgainstShrinking }
+        let isUnsealed = acceptsUnsealedMemory && facts.contains { $0.mayBeCutShort }
         if isUnsealed {
             for index in facts.indices { facts[index].isSealedAgainstShrinking = true }
         }
@@ -240,12 +257,7 @@ package final class VMSession<P: Presenter> {
             }
         }
         let bytes = try BufferValidator.validate(layout, facts: facts, formats: presenter.formats)
-        let id = try ledger.create(key, size: layout.size, bytes: bytes, limits: limits)
-        presenter.addBuffer(
-            id,
-            BufferMemory(
-                layout: layout, bytes: bytes, isUnsealed: isUnsealed, from: &bundle, range))
-        tap?.holdings(buffers: ledger.bufferCount, bytes: ledger.bytes)
+        return (bytes, isUnsealed)
     }
 
     func forget(_ id: BufferID) {

@@ -17,6 +17,9 @@ struct QEMUBufferCache: Sendable {
     /// All keys.
     var keys: [BufferKey] { entries.map(\.key) }
 
+    /// Whether there is a buffer of that name.
+    func contains(_ name: Name) -> Bool { entries.contains { $0.name == name } }
+
     /// The buffer of that name, which counts as used now.
     mutating func find(_ name: Name) -> BufferKey? {
         guard let index = entries.firstIndex(where: { $0.name == name }) else { return nil }

@@ -81,6 +81,15 @@ public struct QEMUConsoleMachine: Sendable {
     /// The call that the guest waits for, the frame that answers it, and when it is answered at the latest.
     private var waiting: (call: QEMUCallID, sequence: FrameSequence, deadline: UInt64)?
     private var disableAt: UInt64?
+    /// The next Disable is about the picture before this one: QEMU tells of the new one first, then that the old goes.
+    private var awaitsDisable = false
+    /// This picture in dma-bufs was taken back, and the one in its place did not come: with its Disable, QEMU 10.0
+    /// throws away whatever it has not sent yet, a ScanoutDMABUF of a moment ago as well, and tells updates of it.
+    private var isReplacementLost = false
+    /// It did come, and was refused: that is not QEMU's loss.
+    private var isReplacementRefused = false
+    /// How many updates were about a picture that did not come.
+    public private(set) var lostPictures: UInt64 = 0
     private var showAt: UInt64?
 
     /// A console without a picture.
@@ -127,10 +136,14 @@ public struct QEMUConsoleMachine: Sendable {
     /// - Parameters:
     ///   - memory: which files its descriptors are of, in order.
     ///   - id: names it, for an answer later.
+    ///   - layout: what the kernel knows better about the layout of the call's descriptors; refuses those that no
+    ///     buffer can be made of. Asked before anything changes: a picture that cannot be shown does not take away the
+    ///     one that is.
     /// - Returns: what is to be done, and whether it is answered at once.
     /// - Throws: what is wrong with it; nothing is to be done then, and it is answered with an error.
     public mutating func take(
-        _ call: QEMUListenerCall, memory: [QEMUMemoryName] = [], id: QEMUCallID, now: UInt64
+        _ call: QEMUListenerCall, memory: [QEMUMemoryName] = [], id: QEMUCallID, now: UInt64,
+        layout: (BufferLayout) throws(Refusal) -> BufferLayout
     ) throws(Refusal) -> (actions: [QEMUConsoleAction], isAnswered: Bool) {
         switch call {
         case .scanout(let width, let height, let stride, let pixman, let bytes):
@@ -143,16 +156,19 @@ public struct QEMUConsoleMachine: Sendable {
         case .scanoutMap(let offset, let width, let height, let stride, let pixman):
             let picture = try QEMUPicture(
                 width: width, height: height, stride: stride, pixman: pixman)
-            return (try map(picture, offset, memory), true)
+            return (try map(picture, offset, memory, layout), true)
         case .updateMap(let area):
             guard case .map(_, let size) = content else { throw Self.noPicture("UpdateMap") }
             try add(area, size)
             return ([], true)
         case .scanoutDMABUF(let picture):
-            return (try scanout(picture, memory, now), true)
+            isReplacementRefused = true
+            return (try scanout(picture, memory, now, layout), true)
         case .updateDMABUF(let area): return try update(area, id, now)
         case .disable:
             if hasSurface { disableAt = now + Self.disableDelay }
+            if path == .dmaBuf, !awaitsDisable { isReplacementLost = true }
+            awaitsDisable = false
             return ([], true)
         case .mouseSet, .cursorDefine: return ([], true)
         }
@@ -294,7 +310,8 @@ public struct QEMUConsoleMachine: Sendable {
     // MARK: Shared memory
 
     private mutating func map(
-        _ picture: QEMUPicture, _ offset: UInt32, _ memory: [QEMUMemoryName]
+        _ picture: QEMUPicture, _ offset: UInt32, _ memory: [QEMUMemoryName],
+        _ known: (BufferLayout) throws(Refusal) -> BufferLayout
     ) throws(Refusal) -> [QEMUConsoleAction] {
         guard memory.count == 1 else {
             throw Refusal(.badDescriptor, "ScanoutMap came with \(memory.count) descriptors.")
@@ -302,9 +319,11 @@ public struct QEMUConsoleMachine: Sendable {
         let layout = BufferLayout(
             size: picture.size, format: picture.format, modifier: .linear, memory: .memfd,
             planes: [PlaneLayout(descriptor: 0, offset: offset, stride: picture.stride)])
+        let name = QEMUBufferCache.Name(memory: memory, layout: layout)
+        let own = cache.contains(name) ? layout : try known(layout)
         var actions = begin()
         if path != .map { actions += leaveContent(for: .map) }
-        let (key, made) = buffer(memory, layout)
+        let (key, made) = buffer(name, own)
         actions += made
         content = .map(key, picture.size)
         dirty = .whole
@@ -312,9 +331,8 @@ public struct QEMUConsoleMachine: Sendable {
     }
 
     private mutating func buffer(
-        _ memory: [QEMUMemoryName], _ layout: BufferLayout
+        _ name: QEMUBufferCache.Name, _ layout: BufferLayout
     ) -> (BufferKey, [QEMUConsoleAction]) {
-        let name = QEMUBufferCache.Name(memory: memory, layout: layout)
         if let key = cache.find(name) { return (key, []) }
         let key = makeKey()
         let surplus = cache.insert(name, key)
@@ -324,20 +342,26 @@ public struct QEMUConsoleMachine: Sendable {
     // MARK: dma-bufs
 
     private mutating func scanout(
-        _ picture: QEMUDMABUF, _ memory: [QEMUMemoryName], _ now: UInt64
+        _ picture: QEMUDMABUF, _ memory: [QEMUMemoryName], _ now: UInt64,
+        _ known: (BufferLayout) throws(Refusal) -> BufferLayout
     ) throws(Refusal) -> [QEMUConsoleAction] {
         guard memory.count == picture.descriptors, !memory.isEmpty else {
             throw Refusal(.badDescriptor, "A picture in dma-bufs came without its descriptors.")
         }
         let (layout, crop) = try picture.layout()
+        let name = QEMUBufferCache.Name(memory: memory, layout: layout)
+        let own = cache.contains(name) ? layout : try known(layout)
         var actions = begin()
         if path != .dmaBuf { actions += leaveContent(for: .dmaBuf) }
-        let (key, made) = buffer(memory, layout)
+        let (key, made) = buffer(name, own)
         actions += made
         content = .dmaBuf(
             key, Size(width: picture.width, height: picture.height), crop: crop)
         dirty = .whole
         showAt = now + Self.updateDelay
+        awaitsDisable = true
+        isReplacementLost = false
+        isReplacementRefused = false
         return actions
     }
 
@@ -347,8 +371,14 @@ public struct QEMUConsoleMachine: Sendable {
         guard case .dmaBuf(_, let size, _) = content else {
             throw Self.noPicture("UpdateDMABUF")
         }
-        try add(area, size)
         disableAt = nil
+        awaitsDisable = false
+        guard !isReplacementLost else {
+            // The guest may draw into the buffer that we have: it was right when it was shown, and is not any more.
+            if !isReplacementRefused { lostPictures += 1 }
+            return (answerWaiting(), true)
+        }
+        try add(area, size)
         var actions = answerWaiting()
         guard let frame = show(now) else { return (actions, true) }
         actions.append(frame)
@@ -496,6 +526,8 @@ public struct QEMUConsoleMachine: Sendable {
         shown = nil
         dirty = .none
         showAt = nil
+        awaitsDisable = false
+        isReplacementLost = false
         return actions
     }
 

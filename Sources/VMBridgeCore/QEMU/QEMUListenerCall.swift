@@ -86,6 +86,19 @@ public struct QEMUDMABUF: Sendable, Equatable {
         self.descriptors = descriptors
     }
 
+    /// QEMU 11 names no modifier for the guest's own pages, which few can import that way. They come by udmabuf, in
+    /// which a picture lies row after row.
+    ///
+    /// - Parameter exporters: what made each of its descriptors, by the kernel's name.
+    public static func known(_ layout: BufferLayout, exporters: [String?]) -> BufferLayout {
+        guard layout.memory == .dmaBuf, layout.modifier == .invalid,
+            exporters.allSatisfy({ $0 == "udmabuf" })
+        else { return layout }
+        var known = layout
+        known.modifier = .linear
+        return known
+    }
+
     /// The layout of its memory, and the part to show; nil for all.
     ///
     /// Whether it fits its memory is for the session to find out, from the kernel.

@@ -23,6 +23,9 @@ public struct DescriptorFacts: Sendable, Equatable {
     /// It is open for reading and writing.
     public var isReadWrite: Bool
 
+    /// Its owner can make it shorter while it is in use. A dma-buf has no seals and needs none: its size is for good.
+    public var mayBeCutShort: Bool { kind == .memfd && !isSealedAgainstShrinking }
+
     /// Facts about a descriptor.
     public init(
         kind: Kind, size: UInt64, isSealedAgainstShrinking: Bool = false,

@@ -12,12 +12,24 @@ struct QEMUConsoleTests {
         var machine = QEMUConsoleMachine(firstKey: 100)
         var now: UInt64 = 1_000_000_000
         var calls: UInt64 = 0
+        /// What the session says to every buffer; nil when it would make it.
+        var refusal: Refusal?
+        /// How often it was asked.
+        var asked = 0
 
         mutating func take(_ call: QEMUListenerCall, _ inodes: [UInt64] = []) throws -> [String] {
             calls += 1
+            var asked = 0
+            defer { self.asked += asked }
+            let refusal = refusal
             let result = try machine.take(
                 call, memory: inodes.map { QEMUMemoryName(device: 1, inode: $0) },
-                id: QEMUCallID(calls), now: now)
+                id: QEMUCallID(calls), now: now
+            ) { (layout) throws(Refusal) in
+                asked += 1
+                if let refusal { throw refusal }
+                return layout
+            }
             return result.actions.map(words) + (result.isAnswered ? ["ok"] : ["later"])
         }
 
@@ -307,6 +319,50 @@ struct QEMUConsoleTests {
         #expect(try script.take(dmaBuf(), [9]).first == "surface")
     }
 
+    /// QEMU 10.0 throws a ScanoutDMABUF away with the Disable that follows it, and not the update.
+    @Test func whatIsInThePlaceOfALostPictureIsNotShown() throws {
+        var script = Script()
+        _ = try script.take(dmaBuf(), [7])
+        #expect(try script.take(updated(0, 0, 64, 32)).last == "later")
+        #expect(script.machine.frameCallback(FrameSequence(1)).count == 1)
+        for lost in 1...3 as ClosedRange<UInt64> {
+            #expect(try script.take(.disable) == ["ok"])
+            #expect(try script.take(updated(0, 0, 64, 32)) == ["ok"])
+            #expect(script.machine.lostPictures == lost)
+            #expect(script.wait(16) == [])
+        }
+        // The last good one stays, and the next that comes is shown.
+        #expect(script.wait(1000) == [] && script.machine.path == .dmaBuf)
+        for inode in [7, 8] as [UInt64] {
+            _ = try script.take(dmaBuf(), [inode])
+            #expect(try script.take(.disable) == ["ok"])
+            #expect(try script.take(updated(0, 0, 64, 32)).last == "later")
+            // More of the same picture, too.
+            #expect(try script.take(updated(1, 1, 2, 2)).last == "later")
+        }
+        #expect(script.machine.lostPictures == 3)
+        // Who waits for the last one's answer is not forgotten.
+        #expect(try script.take(.disable) == ["ok"])
+        #expect(
+            try script.take(updated(0, 0, 64, 32)) == ["answer \(script.calls - 2)", "ok"])
+        #expect(script.machine.lostPictures == 4)
+        // What was refused has not been lost, and nothing is shown in its place either.
+        _ = try script.take(dmaBuf(), [7])
+        _ = try script.take(updated(0, 0, 64, 32))
+        script.refusal = Refusal(.badModifier, "It cannot be imported.")
+        #expect(reason { _ = try script.take(dmaBuf(), [9]) } == .badModifier)
+        script.refusal = nil
+        _ = try script.take(.disable)
+        #expect(try script.take(updated(0, 0, 64, 32)).last == "ok")
+        #expect(script.machine.lostPictures == 4)
+        // Nothing is lost with a screen that goes off.
+        #expect(try script.take(.disable) == ["ok"])
+        #expect(script.wait(250).last == "no surface")
+        _ = try script.take(dmaBuf(), [7])
+        #expect(try script.take(updated(0, 0, 64, 32)).last == "later")
+        #expect(script.machine.lostPictures == 4)
+    }
+
     @Test func aPictureWithoutAnUpdateIsShownAWhileLater() throws {
         var script = Script()
         _ = try script.take(dmaBuf(), [7])
@@ -362,12 +418,88 @@ struct QEMUConsoleTests {
         #expect(script.machine.size == Size(width: 32, height: 16))
     }
 
+    /// QEMU 11 says INVALID of the guest's pages. What else is in a dma-buf its driver alone knows.
+    @Test func theModifierOfPagesIsKnown() throws {
+        let (layout, _) = try QEMUDMABUF(
+            width: 64, height: 32, strides: [256], fourcc: FourCC.xrgb8888.rawValue,
+            modifier: Modifier.invalid.rawValue, isBottomUp: false
+        ).layout()
+        for (exporters, modifier) in [
+            (["udmabuf"], .linear), (["udmabuf", "udmabuf"], .linear),
+            (["udmabuf", "vgem"], .invalid), (["i915"], .invalid), ([nil], .invalid),
+        ] as [([String?], Modifier)] {
+            #expect(QEMUDMABUF.known(layout, exporters: exporters).modifier == modifier)
+        }
+        var tiled = layout
+        tiled.modifier = Modifier(7)
+        #expect(QEMUDMABUF.known(tiled, exporters: ["udmabuf"]) == tiled)
+        // The buffer is made as it is known, and found again by what QEMU says.
+        var machine = QEMUConsoleMachine(firstKey: 100)
+        var made: [Modifier] = []
+        for call in 1...2 as ClosedRange<UInt64> {
+            let result = try machine.take(
+                .scanoutDMABUF(
+                    QEMUDMABUF(
+                        width: 64, height: 32, strides: [256], fourcc: FourCC.xrgb8888.rawValue,
+                        modifier: Modifier.invalid.rawValue, isBottomUp: false)),
+                memory: [QEMUMemoryName(device: 1, inode: 7)], id: QEMUCallID(call), now: 0
+            ) { QEMUDMABUF.known($0, exporters: ["udmabuf"]) }
+            for case .createBuffer(_, let layout) in result.actions { made.append(layout.modifier) }
+        }
+        #expect(made == [.linear])
+    }
+
     @Test func whatTheSessionRefusedIsForgotten() throws {
         var script = Script()
         _ = try script.take(dmaBuf(), [7])
         script.machine.bufferRefused(BufferKey(100))
         #expect(reason { _ = try script.take(updated(0, 0, 1, 1)) } == .unknownObject)
         #expect(try script.take(dmaBuf(), [7]) == ["import 101 64x32", "ok"])
+    }
+
+    /// A memfd for a dma-buf, say, or memory that is too small: what is shown stays.
+    @Test func whatTheSessionWouldRefuseTakesNoPictureAway() throws {
+        let map = QEMUListenerCall.scanoutMap(
+            offset: 0, width: 64, height: 32, stride: 256, pixman: Self.xrgb)
+        let part = QEMUListenerCall.updateMap(QEMUArea(x: 1, y: 1, width: 2, height: 2))
+        var script = Script()
+        func refused(_ call: QEMUListenerCall) -> RefusalReason? {
+            script.refusal = Refusal(.badDescriptor, "It is none.")
+            defer { script.refusal = nil }
+            return reason { _ = try script.take(call, [99]) }
+        }
+        // No window for it either.
+        #expect(refused(dmaBuf()) == .badDescriptor && refused(map) == .badDescriptor)
+        #expect(script.machine.path == .none && script.machine.switchOff().isEmpty)
+        _ = try script.take(scanout(64, 32))
+        _ = script.settle()
+        _ = script.machine.frameCallback(FrameSequence(1))
+        #expect(refused(dmaBuf(32, 32)) == .badDescriptor && refused(map) == .badDescriptor)
+        #expect(script.machine.path == .bytes && script.machine.size.width == 64)
+        #expect(try script.take(update(1, 2, 3, 4)) == ["write 1,2 3x4 from 0", "ok"])
+        #expect(
+            script.settle() == ["make 101 64x32", "fill 101 all", "frame 2 of 101 1,2+3x4"])
+        _ = script.machine.frameCallback(FrameSequence(2))
+
+        _ = try script.take(map, [7])
+        _ = script.settle()
+        _ = script.machine.frameCallback(FrameSequence(3))
+        #expect(refused(dmaBuf()) == .badDescriptor && refused(map) == .badDescriptor)
+        #expect(try script.take(part) == ["ok"])
+        #expect(script.settle() == ["frame 4 of 102 1,1+2x2"])
+
+        _ = try script.take(dmaBuf(), [7])
+        #expect(try script.take(updated(0, 0, 64, 32)).last == "later")
+        #expect(refused(map) == .badDescriptor && refused(dmaBuf()) == .badDescriptor)
+        // Whoever waits for an answer gets it as before.
+        #expect(
+            script.machine.frameCallback(FrameSequence(5)).map(script.words)
+                == ["answer \(script.calls - 2)"])
+        #expect(try script.take(updated(1, 1, 2, 2)) == ["frame 6 of 103 1,1+2x2 waits", "later"])
+        // Memory that was good is not looked at again.
+        script.asked = 0
+        #expect(try script.take(dmaBuf(), [7]) == ["ok"])
+        #expect(script.asked == 0)
     }
 
     @Test func aFrameIsShownAgainWhenOneIsWanted() throws {
@@ -429,7 +561,11 @@ struct QEMUConsoleTests {
                 let inode = UInt64.random(in: 0..<12, using: &random)
                 if let result = try? script.machine.take(
                     call, memory: [QEMUMemoryName(device: 1, inode: inode)],
-                    id: QEMUCallID(script.calls), now: script.now)
+                    id: QEMUCallID(script.calls), now: script.now,
+                    layout: { (layout) throws(Refusal) in
+                        if inode == 11 { throw Refusal(.badDescriptor, "It is none.") }
+                        return layout
+                    })
                 {
                     if !result.isAnswered { putOff.insert(script.calls) }
                     #expect(putOff.count <= 2)

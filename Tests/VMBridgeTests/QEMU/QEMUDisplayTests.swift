@@ -146,17 +146,37 @@ import VMBridgeCore
     @Test func memoryOfAnotherKindOrTooSmallIsRefused() throws {
         let harness = try QEMUHarness()
         try harness.attach()
+        let qemu = harness.qemu
         let event = try EventFile.make()
+        var pair = try StreamPair()
+        let socket = pair.takeOurs()
         let small = try MemoryFile.create(size: 4096, seals: [.seal])
-        for number in [event.number, small.number] {
-            harness.qemu.map(number, 64, 32)
-            harness.qemu.call(
-                "UpdateMap", interface: "org.qemu.Display1.Listener.Unix.Map"
-            ) { for value in [0, 0, 64, 32] as [Int32] { $0.append(value) } }
+        let memory = try MemoryFile.create(size: 64 * 32 * 4, seals: [.seal])
+        let mapped = "org.qemu.Display1.Listener.Unix.Map"
+        // Whatever is shown stays, and goes on.
+        for isMapped in [false, true] {
+            func change() -> UInt64? {
+                guard isMapped else { return qemu.update(0, 0, 64, 32) }
+                return qemu.call("UpdateMap", interface: mapped) {
+                    for value in [0, 0, 64, 32] as [Int32] { $0.append(value) }
+                }
+            }
+            let first = isMapped ? qemu.map(memory.number, 64, 32) : qemu.scanout(64, 32)
+            #expect(try !harness.answer(first))
+            let path = harness.source.words
+            for wrong in [
+                qemu.map(event.number, 64, 32), qemu.map(socket.number, 64, 32),
+                qemu.map(small.number, 64, 32), qemu.dmaBuf(memory.number, 64, 32),
+                qemu.dmaBuf(socket.number, 64, 32),
+            ] { #expect(try harness.answer(wrong)) }
+            #expect(harness.source.words == path)
+            let before = harness.surface?.counters.presented ?? 0
+            #expect(try !harness.answer(change()))
+            try harness.wait { (harness.surface?.counters.presented ?? 0) > before }
         }
-        try harness.wait { harness.session.refusals.values.reduce(0, +) >= 2 }
-        #expect(harness.session.refusals[.badDescriptor] == 1)
-        #expect(harness.session.refusals[.badLayout] == 1)
+        #expect(harness.session.refusals[.badDescriptor] == 8)
+        #expect(harness.session.refusals[.badLayout] == 2)
+        #expect(harness.session.holdings.buffers <= 3)
         #expect(harness.source.isConnected)
     }
 

@@ -21,6 +21,7 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
     private var lastCall: UInt64 = 0
     private var timer: TimerID?
     private var pacing = QEMUPath.none
+    private var hasToldLoss = false
     private let cursor: QEMUCursor<P>
     /// What the window's title is made of.
     private let title: String
@@ -56,6 +57,8 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
 
     /// Size of the guest's picture; zero without one.
     var size: Size { machine.size }
+    /// How many pictures QEMU told updates of and never sent.
+    var lostPictures: UInt64 { machine.lostPictures }
 
     /// Ends it; its surface goes.
     func close() {
@@ -120,7 +123,8 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
             return
         }
         var none = DescriptorBundle()
-        let result = try machine.take(call, id: nextCall(), now: now)
+        // Such a picture is in no descriptor: there is nothing to be looked at.
+        let result = try machine.take(call, id: nextCall(), now: now) { $0 }
         perform(result.actions, bytes, &none, now: now)
     }
 
@@ -130,13 +134,31 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
     ) throws(Refusal) {
         let memory = try names(of: bundle)
         let id = nextCall()
-        let result = try machine.take(call, memory: memory, id: id, now: now)
+        let result = try machine.take(call, memory: memory, id: id, now: now) {
+            (layout) throws(Refusal) in
+            let exporters = (0..<bundle.count).map { index in
+                bundle.number(at: index).flatMap { DescriptorProbe.exporter(of: $0) }
+            }
+            let known = QEMUDMABUF.known(layout, exporters: exporters)
+            _ = try session.check(known, bundle, 0..<bundle.count)
+            return known
+        }
         if result.isAnswered {
             connection.answer(message)
         } else {
             putOff[id] = message
         }
         perform(result.actions, nil, &bundle, now: now)
+        tellLoss()
+    }
+
+    private func tellLoss() {
+        guard machine.lostPictures > 0, !hasToldLoss else { return }
+        hasToldLoss = true
+        session.tell(
+            .warning,
+            "QEMU takes back pictures of console \(id) before it has sent them, as 10.0 does: what is shown stays behind. QEMU 11 does not, nor does one without gl=on"
+        )
     }
 
     private func nextCall() -> QEMUCallID {

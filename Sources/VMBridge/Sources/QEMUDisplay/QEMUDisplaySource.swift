@@ -108,8 +108,10 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
     package override var words: String? {
         guard isConnected else { return trouble.map { "no display: \($0)" } }
         let qemu = version.map { "QEMU \($0)" } ?? "QEMU"
-        let paths = consoles.sorted { $0.key < $1.key }.map {
-            "console \($0.key) by \($0.value.console.path.rawValue)"
+        let paths = consoles.sorted { $0.key < $1.key }.map { id, shown in
+            let lost = shown.console.lostPictures
+            return "console \(id) by \(shown.console.path.rawValue)"
+                + (lost > 0 ? " (\(lost) pictures lost by QEMU)" : "")
         }
         return "\(qemu), D-Bus display: " + paths.joined(separator: ", ")
     }
