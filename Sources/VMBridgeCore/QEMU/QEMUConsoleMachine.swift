@@ -58,6 +58,9 @@ public struct QEMUConsoleMachine: Sendable {
     public static let disableDelay: UInt64 = 250_000_000
     /// How long a new picture in dma-bufs is kept for the update that follows it.
     public static let updateDelay: UInt64 = 40_000_000
+    /// How long a Scanout's size may differ from the one announced. The two come by two connections: a Scanout that is
+    /// older than the announcement may be read behind it, and nothing else will come that tells the size.
+    public static let agreementDelay: UInt64 = 300_000_000
 
     private enum Content: Sendable {
         case none
@@ -91,6 +94,9 @@ public struct QEMUConsoleMachine: Sendable {
     /// How many updates were about a picture that did not come.
     public private(set) var lostPictures: UInt64 = 0
     private var showAt: UInt64?
+    /// What QEMU said last of the picture's size, and when that counts if the picture that came has another.
+    private var announced: Size?
+    private var agreeAt: UInt64?
 
     /// A console without a picture.
     ///
@@ -119,7 +125,7 @@ public struct QEMUConsoleMachine: Sendable {
     /// When `timeCame` has something to do; nil for never.
     public var deadline: UInt64? {
         let flight = isDirty ? inFlight?.deadline : nil
-        return [flight, waiting?.deadline, disableAt, showAt].compactMap { $0 }.min()
+        return [flight, waiting?.deadline, disableAt, showAt, agreeAt].compactMap { $0 }.min()
     }
 
     private var isDirty: Bool { !dirty.isEmpty }
@@ -150,7 +156,7 @@ public struct QEMUConsoleMachine: Sendable {
             let picture = try QEMUPicture(
                 width: width, height: height, stride: stride, pixman: pixman)
             try picture.require(bytes)
-            return (scanout(picture), true)
+            return (scanout(picture, now), true)
         case .update(let area, let stride, let pixman, let bytes):
             return (try update(area, stride, pixman, bytes), true)
         case .scanoutMap(let offset, let width, let height, let stride, let pixman):
@@ -194,7 +200,7 @@ public struct QEMUConsoleMachine: Sendable {
 
     // MARK: Bytes
 
-    private mutating func scanout(_ picture: QEMUPicture) -> [QEMUConsoleAction] {
+    private mutating func scanout(_ picture: QEMUPicture, _ now: UInt64) -> [QEMUConsoleAction] {
         var actions = begin()
         var own = picture
         own.stride = picture.size.width * picture.pixelBytes
@@ -208,6 +214,8 @@ public struct QEMUConsoleMachine: Sendable {
             actions.append(.makeCanvas(own))
         }
         dirty = .whole
+        let isOther = announced.map { $0 != own.size } ?? false
+        agreeAt = isOther ? now + Self.agreementDelay : nil
         let copy = QEMUCopy(
             target: Rectangle(picture.size), start: 0, stride: Int(picture.stride),
             rowBytes: Int(picture.size.width * picture.pixelBytes))
@@ -288,9 +296,10 @@ public struct QEMUConsoleMachine: Sendable {
     /// QEMU says how large the guest's picture is (properties Width and Height of its console).
     public mutating func announce(_ size: Size) -> [QEMUConsoleAction] {
         // A size that no picture may have is QEMU's fault and changes nothing.
-        guard case .bytes(let picture, let shown) = content, shown != size,
-            (try? QEMUPicture.size(size.width, size.height)) != nil
-        else { return [] }
+        guard (try? QEMUPicture.size(size.width, size.height)) != nil else { return [] }
+        announced = size
+        agreeAt = nil
+        guard case .bytes(let picture, let shown) = content, shown != size else { return [] }
         var actions = slots.keys.map { QEMUConsoleAction.destroyBuffer($0) }
         var room = picture
         if !Rectangle(size).fits(in: picture.size) {
@@ -504,6 +513,7 @@ public struct QEMUConsoleMachine: Sendable {
             showAt = nil
             if let frame = show(now) { actions.append(frame) }
         }
+        if let time = agreeAt, time <= now, let announced { actions += announce(announced) }
         return actions + settle(now: now)
     }
 
@@ -526,6 +536,7 @@ public struct QEMUConsoleMachine: Sendable {
         shown = nil
         dirty = .none
         showAt = nil
+        agreeAt = nil
         awaitsDisable = false
         isReplacementLost = false
         return actions

@@ -176,6 +176,39 @@ struct QEMUConsoleTests {
         }
     }
 
+    /// A Scanout that is older than the size that was announced, and read later.
+    @Test func theAnnouncedSizeCountsInTheEnd() throws {
+        let size = Size(width: 720, height: 400)
+        for hasPicture in [true, false] {
+            var script = Script()
+            if hasPicture {
+                _ = try script.take(scanout(320, 200))
+                _ = script.settle()
+            }
+            _ = script.machine.announce(size)
+            _ = try script.take(scanout(640, 480))
+            #expect(script.machine.size == Size(width: 640, height: 480))
+            _ = try script.take(update(0, 0, 720, 16))
+            _ = script.wait(299)
+            #expect(script.machine.size == Size(width: 640, height: 480))
+            _ = script.wait(1)
+            #expect(script.machine.size == size)
+            _ = script.wait(100)
+            #expect(script.machine.deadline == nil)
+        }
+        // One that is newer: its announcement comes in time, or heals what the old one did.
+        for isLate in [false, true] {
+            var script = Script()
+            _ = script.machine.announce(size)
+            _ = try script.take(scanout(800, 600))
+            if isLate { _ = script.wait(300) }
+            #expect(script.machine.size == (isLate ? size : Size(width: 800, height: 600)))
+            _ = script.machine.announce(Size(width: 800, height: 600))
+            _ = script.wait(300)
+            #expect(script.machine.size == Size(width: 800, height: 600))
+        }
+    }
+
     @Test func partsAreClippedAndBytesPassedOver() throws {
         var script = Script()
         _ = try script.take(scanout(64, 32))
