@@ -163,6 +163,9 @@ import VMBridgeCore
             }
             let first = isMapped ? qemu.map(memory.number, 64, 32) : qemu.scanout(64, 32)
             #expect(try !harness.answer(first))
+            // The words follow with the first frame that comes so.
+            let way = isMapped ? "by shared memory" : "by bytes"
+            try harness.wait { harness.source.words?.hasSuffix(way) == true }
             let path = harness.source.words
             for wrong in [
                 qemu.map(event.number, 64, 32), qemu.map(socket.number, 64, 32),
