@@ -2,7 +2,7 @@
 /*
  * guest-draw: what runs in the small guest. Draws numbered frames through KMS, sets a cursor, follows modes,
  * tells input events. Every line that it prints is for a test to read; README.md beside it lists them.
- *   guest-draw draw|two|cursor|resize [frames=N] [first=N] [interval=MS] [seed=N] [buffers=N] [wait=SECONDS]
+ *   guest-draw draw|two|cursor|resize [frames=N] [first=N] [interval=MS] [seed=N] [buffers=N] [wait=SECONDS] [still=1]
  *   guest-draw input
  *   guest-draw boots     which boot since the machine was switched on, from 1
  */
@@ -284,6 +284,8 @@ static void draw_frames(char **words, int count, int frames)
 {
 	int first = option(words, "first", 1);
 	int interval = option(words, "interval", 33), seed = option(words, "seed", 1);
+	/* Each buffer is drawn once, and flipped to ever after: for those who measure what a flip costs. */
+	int undrawn = option(words, "still", 0) ? buffer_count : frames;
 	int64_t begun, next;
 
 	wait_for_screens(count, option(words, "wait", 60));
@@ -298,7 +300,8 @@ static void draw_frames(char **words, int count, int frames)
 		if (next < milliseconds())
 			next = milliseconds();
 		for (int i = 0; i < count; i++) {
-			draw(&screens[i], frame);
+			if (frame < first + undrawn)
+				draw(&screens[i], frame);
 			flip(&screens[i], frame);
 		}
 		for (int i = 0; i < count; i++)
