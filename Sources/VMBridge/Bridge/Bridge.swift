@@ -4,9 +4,15 @@ import VMBridgeCore
 
 /// All VMs of one process on one loop, with one kind of presenter.
 final class Bridge<P: Presenter> {
-    private struct VM {
+    /// A class, since all are gone through after each batch: a copy of what was configured would be one of much.
+    private final class VM {
         var plan: VMPlan
         let source: VMSource<P>
+
+        init(plan: VMPlan, source: VMSource<P>) {
+            self.plan = plan
+            self.source = source
+        }
     }
 
     private var vms: [VM] = []
@@ -188,8 +194,8 @@ final class Bridge<P: Presenter> {
         }
         for wanted in plan.vms {
             if let index = former.firstIndex(where: { $0.plan.source.vm == wanted.source.vm }) {
-                var vm = former.remove(at: index)
-                change(&vm, to: wanted)
+                let vm = former.remove(at: index)
+                change(vm, to: wanted)
                 vms.append(vm)
             } else {
                 do {
@@ -203,7 +209,7 @@ final class Bridge<P: Presenter> {
         return sentences
     }
 
-    private func change(_ vm: inout VM, to plan: VMPlan) {
+    private func change(_ vm: VM, to plan: VMPlan) {
         if vm.plan.limits != plan.limits || vm.plan.fences != plan.fences {
             _ = handover.endpoint(ofVM: plan.source.vm, limits: plan.limits)
             vm.source.apply(plan.limits, fences: plan.fences)
