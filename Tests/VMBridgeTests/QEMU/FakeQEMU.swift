@@ -22,6 +22,8 @@ final class FakeQEMU: DBusHandler {
     var isAbsolute = true
     /// Whether it answers what it is asked.
     var isMute = false
+    /// Whether it takes no listener, though it says that it does.
+    var refusesListeners = false
     /// Why its last connection ended, by its own library.
     private(set) var whyClosed = ""
 
@@ -87,7 +89,7 @@ final class FakeQEMU: DBusHandler {
         case "GetAll": answerAll(message.readText() ?? "", message, connection)
         case "RegisterListener":
             connection.answer(message)
-            guard let socket = message.readDescriptor() else { return }
+            guard let socket = message.readDescriptor(), !refusesListeners else { return }
             listener = try? DBusConnection(
                 socket: socket, isServer: true, loop: loop, handler: self)
         case "Press", "Release":

@@ -183,6 +183,20 @@ import VMBridgeCore
         #expect(harness.source.isConnected)
     }
 
+    @Test func aQEMUThatTakesNoListenerIsAskedLessAndLess() throws {
+        let harness = try QEMUHarness()
+        harness.qemu.refusesListeners = true
+        let begun = harness.loop.now()
+        // After half a second, and one more.
+        try harness.wait { harness.qemu.commands.filter { $0 == "add_client" }.count == 3 }
+        #expect(harness.loop.now() - begun >= 1_400_000_000)
+        #expect(harness.source.words?.contains("a listener's connection") == true)
+        harness.qemu.refusesListeners = false
+        try harness.attach()
+        _ = harness.qemu.scanout(64, 32)
+        try harness.wait { (harness.surface?.counters.presented ?? 0) > 0 }
+    }
+
     @Test func floodsAreBoundedAndNothingIsLeftBehind() async throws {
         await #expect(processExitsWith: .success) {
             try withoutLeaks {

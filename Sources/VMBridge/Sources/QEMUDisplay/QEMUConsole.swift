@@ -29,6 +29,8 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
     private(set) var failure: String?
     /// How its picture came last.
     private(set) var path = QEMUPath.none
+    /// Whether QEMU has called it.
+    private(set) var wasHeard = false
 
     /// A console that is not registered yet.
     ///
@@ -80,6 +82,7 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
 
     func dbusReceived(_ message: DBusMessage, _ connection: DBusConnection) {
         guard message.kind == .call else { return }
+        wasHeard = true
         if ListenerMessages.answerStandard(message, connection) { return }
         var bundle = DescriptorBundle(reaper: reaper)
         do throws(Refusal) {

@@ -62,6 +62,8 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
     private var addClient: UInt64?
     private var retry: TimerID?
     private var delay: UInt64
+    /// What the log was told last of why there is no display.
+    private var toldTrouble: String?
     private var trouble: String?
 
     /// Asks the QEMU behind a QMP socket for its display.
@@ -136,7 +138,8 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
 
     /// Gives up what there is, and tries again later.
     private func giveUp(_ why: String) {
-        if trouble != why { session.tell(.warning, "no display of QEMU: \(why)") }
+        if toldTrouble != why { session.tell(.warning, "no display of QEMU: \(why)") }
+        toldTrouble = why
         trouble = why
         detach()
         connection?.close()
@@ -369,7 +372,6 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
         consoleCount = min(ids.count, Self.consoleLimit)
         generation += 1
         trouble = nil
-        delay = Self.firstDelay
         session.tap?.connected(generation: generation)
         for id in Set(ids.prefix(Self.consoleLimit)).sorted() {
             askForAll(.console(id), "/Console_\(id)", "Console")
@@ -470,6 +472,11 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
         for shown in consoles.values {
             shown.console.settle()
             failure = failure ?? shown.console.failure
+            // Not before: QEMU answers everything else also when it takes no listener from here.
+            if shown.console.wasHeard {
+                delay = Self.firstDelay
+                toldTrouble = nil
+            }
         }
         if let failure { giveUp("a listener's connection: \(failure)") }
         session.settle()
