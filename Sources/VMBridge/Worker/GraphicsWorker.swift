@@ -77,7 +77,7 @@ package struct ProgramLauncher: GraphicsWorkerLauncher {
 /// long. Nothing here waits: requests queue, each has a deadline once it is sent, and whatever goes
 /// wrong is a refusal among the gathered events. A worker that crashed, was silent or made no sense is
 /// killed and started again on the next demand.
-package final class GraphicsWorker: EventHandler, TimerHandler {
+package final class GraphicsWorker: HelperLinkOwner {
     /// One request, with the descriptors that it lends to the socket.
     private struct Pending {
         var request: GraphicsRequest
@@ -92,10 +92,7 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
     private let launcher: any GraphicsWorkerLauncher
     private var options: GraphicsWorkerOptions
 
-    private var socket: SeqPacketSocket?
-    private var registration: Registration?
-    private var process: HelperProcess?
-    private var timer: TimerID?
+    private let link: HelperLink
     private var run: UInt32 = 0
     private var isReady = false
     private var isShutDown = false
@@ -106,7 +103,6 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
     private var pairs: Set<UInt32> = []
     private var starts: [UInt64] = []
     private var nextRequest: UInt64 = 0
-    private var bytes = [UInt8](repeating: 0, count: WorkerProtocol.maximumBytes)
     private let events = Gathered<GraphicsEvent>(capacity: 4)
     private var counts = GraphicsWorkerStatus()
 
@@ -119,13 +115,15 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
         self.options = options
         self.launcher = launcher
         probe = try DescriptorProbe()
+        link = HelperLink(loop: loop, maximumBytes: WorkerProtocol.maximumBytes)
+        link.tell(self)
     }
 
     /// How it fares.
     package var status: GraphicsWorkerStatus {
         var status = counts
-        status.isRunning = socket != nil
-        status.process = process?.number ?? 0
+        status.isRunning = link.isRunning
+        status.process = link.processNumber
         return status
     }
 
@@ -181,8 +179,7 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
         abandon(.shutDown, "The bridge no longer serves this VM.")
         for pending in queue { refuse(pending, .shutDown, "The bridge no longer serves this VM.") }
         queue.removeAll()
-        if let timer { loop.remove(timer) }
-        timer = nil
+        link.shutDown()
     }
 
     private func makeRequest() -> GraphicsRequest {
@@ -221,11 +218,11 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
     private func pump() {
         while current == nil, !queue.isEmpty {
             let next = queue.removeFirst()
-            if let wanted = next.run, wanted != run || socket == nil {
+            if let wanted = next.run, wanted != run || !link.isRunning {
                 refuse(next, .pairGone, "The graphics worker that knew the source has ended.")
                 continue
             }
-            if socket == nil {
+            if !link.isRunning {
                 do throws(GraphicsRefusal) {
                     try start()
                 } catch {
@@ -244,14 +241,14 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
         let datagram = WorkerWriter.bytes(
             pending.words, number: pending.request.number, descriptors: numbers.count)
         current = pending
-        let result = socket?.send(datagram, descriptors: numbers) ?? .closed
+        let result = link.send(datagram, descriptors: numbers)
         guard case .sent = result else {
             // One request at a time never fills the socket, so its peer is gone or the descriptors
             // are refused.
             fail(.crashed, "The graphics worker cannot be reached (\(result)).")
             return
         }
-        arm(limit(of: pending.words) + (isReady ? 0 : options.startLimit))
+        link.arm(limit(of: pending.words) + (isReady ? 0 : options.startLimit))
     }
 
     private func limit(of words: WorkerRequest) -> UInt64 {
@@ -262,17 +259,12 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
         }
     }
 
-    private func arm(_ nanoseconds: UInt64) {
-        if timer == nil { timer = loop.makeTimer(self) }
-        if let timer { loop.arm(timer, after: nanoseconds) }
-    }
-
     private func armIdle() {
-        guard current == nil, let timer else { return }
-        if socket != nil, pairs.isEmpty {
-            loop.arm(timer, after: options.idleLimit)
+        guard current == nil else { return }
+        if link.isRunning, pairs.isEmpty {
+            link.arm(options.idleLimit)
         } else {
-            loop.disarm(timer)
+            link.disarm()
         }
     }
 
@@ -288,13 +280,10 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
         }
         starts.append(now)
         do throws(KernelError) {
-            var pair = try SeqPacketPair()
-            guard let own = pair.takeFirst(), let other = pair.takeSecond() else { return }
-            process = try launcher.launch(other, options: options)
-            registration = try loop.register(own.number, .read, self)
-            socket = consume own
+            try link.start { (socket) throws(KernelError) in
+                try launcher.launch(socket, options: options)
+            }
         } catch {
-            endProcess()
             throw GraphicsRefusal(.notStarted, "The graphics worker cannot be started: \(error)")
         }
         run &+= 1
@@ -304,14 +293,9 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
 
     /// Kills the worker and lets go of all that was its.
     private func endProcess() {
-        if let registration { loop.remove(registration) }
-        registration = nil
-        socket = nil
+        link.stop()
         pairs.removeAll()
         isReady = false
-        if let timer { loop.disarm(timer) }
-        if let process { DepartingProcess.watch(process, loop) }
-        process = nil
     }
 
     /// The worker is of no use any longer; the request under way is refused.
@@ -331,7 +315,7 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
         abandon(reason, sentence)
     }
 
-    package func timerFired(_ timer: TimerID, now: UInt64) {
+    func helperTimerFired(now: UInt64) {
         if current == nil {
             endProcess()
         } else {
@@ -342,24 +326,26 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
 
     // MARK: answers
 
-    package func ready(_ registration: Registration, _ readiness: Readiness) {
-        // A worker has one answer a request to give, so a few datagrams are all that can be there.
-        for _ in 0..<4 {
-            guard registration == self.registration else { return }
-            var bundle = DescriptorBundle()
-            guard let result = socket?.receive(into: &bytes, descriptors: &bundle) else { return }
-            switch result {
-            case .wouldBlock: return
-            case .datagram(let count): take(count, &bundle)
-            case .closed: fail(.crashed, "The graphics worker ended.")
-            case .truncatedData, .tooManyDescriptors, .truncatedDescriptors, .failed:
-                fail(.malformed, "The graphics worker's answer did not come whole (\(result)).")
-            }
-            pump()
-        }
+    func helperSaid(
+        _ bytes: borrowing [UInt8], count: Int, _ bundle: inout DescriptorBundle
+    ) {
+        take(bytes, count, &bundle)
+        pump()
     }
 
-    private func take(_ count: Int, _ bundle: inout DescriptorBundle) {
+    func helperLeft() {
+        fail(.crashed, "The graphics worker ended.")
+        pump()
+    }
+
+    func helperBroke(_ result: ReceiveResult) {
+        fail(.malformed, "The graphics worker's answer did not come whole (\(result)).")
+        pump()
+    }
+
+    private func take(
+        _ bytes: borrowing [UInt8], _ count: Int, _ bundle: inout DescriptorBundle
+    ) {
         guard let (answer, number, descriptors) = WorkerReader.answer(bytes[..<count]),
             descriptors == bundle.count
         else { return fail(.malformed, "The graphics worker's answer makes no sense.") }
@@ -369,7 +355,7 @@ package final class GraphicsWorker: EventHandler, TimerHandler {
             }
             isReady = true
             // The start is done; what remains of its time is not the request's.
-            if let current { arm(limit(of: current.words)) }
+            if let current { link.arm(limit(of: current.words)) }
             return
         }
         guard isReady, let pending = current, number == pending.request.number else {

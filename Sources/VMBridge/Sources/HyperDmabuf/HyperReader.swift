@@ -72,20 +72,16 @@ package protocol HyperReaderOwner: AnyObject {
 /// The bridge's side of the process that reads hyper_dmabuf's queue. Nothing here waits. One request is under
 /// way at a time, since the driver makes one at a time; domains take turns, and one that kept the driver
 /// waiting rests for as long.
-package final class HyperReader: EventHandler, TimerHandler {
+package final class HyperReader: HelperLinkOwner {
     private let loop: EventLoop
     private let launcher: any HyperReaderLauncher
     package let options: HyperReaderOptions
     private weak var owner: (any HyperReaderOwner)?
 
-    private var socket: SeqPacketSocket?
-    private var registration: Registration?
-    private var process: HelperProcess?
-    private var timer: TimerID?
+    private let link: HelperLink
     private var turns: DomainTurns
     private var current: (request: ReaderRequest, number: UInt64, since: UInt64)?
     private var nextNumber: UInt64 = 1
-    private var bytes = [UInt8](repeating: 0, count: ReaderProtocol.maximumBytes)
 
     /// Whether it said that it runs.
     package private(set) var isReady = false
@@ -94,9 +90,9 @@ package final class HyperReader: EventHandler, TimerHandler {
     /// Times that it was given up because a domain kept it waiting.
     package private(set) var timeouts: UInt64 = 0
     /// The process's number; 0 without one.
-    package var processNumber: Int32 { process?.number ?? 0 }
+    package var processNumber: Int32 { link.processNumber }
     /// Descriptors that are open for it.
-    package var descriptors: Int { (socket == nil ? 0 : 1) + (process == nil ? 0 : 1) }
+    package var descriptors: Int { link.descriptors }
 
     package init(
         loop: EventLoop, options: HyperReaderOptions, launcher: any HyperReaderLauncher,
@@ -107,27 +103,26 @@ package final class HyperReader: EventHandler, TimerHandler {
         self.launcher = launcher
         self.owner = owner
         turns = DomainTurns(limit: options.queueLength)
+        link = HelperLink(loop: loop, maximumBytes: ReaderProtocol.maximumBytes)
+        link.tell(self)
     }
 
     /// Whether its process was started and has not ended.
-    package var isRunning: Bool { socket != nil }
+    package var isRunning: Bool { link.isRunning }
 
     /// Starts it, if it does not run.
     package func start() {
-        guard socket == nil else { return }
+        guard !link.isRunning else { return }
         starts += 1
         do throws(KernelError) {
-            var pair = try SeqPacketPair()
-            guard let own = pair.takeFirst(), let other = pair.takeSecond() else { return }
-            process = try launcher.launch(other, options: options)
-            registration = try loop.register(own.number, .read, self)
-            socket = consume own
+            try link.start { (socket) throws(KernelError) in
+                try launcher.launch(socket, options: options)
+            }
         } catch {
-            endProcess()
             owner?.readerEnded(nil, "the reader cannot be started: \(error)")
             return
         }
-        arm(options.startLimit)
+        link.arm(options.startLimit)
     }
 
     /// Ends it; requests that wait are forgotten without a word.
@@ -140,8 +135,7 @@ package final class HyperReader: EventHandler, TimerHandler {
     /// Ends it for good.
     package func shutDown() {
         stop()
-        if let timer { loop.remove(timer) }
-        timer = nil
+        link.shutDown()
     }
 
     /// Asks the driver.
@@ -157,13 +151,8 @@ package final class HyperReader: EventHandler, TimerHandler {
     package func forget(domain: UInt8) { turns.remove(domain: domain) }
 
     private func endProcess() {
-        if let registration { loop.remove(registration) }
-        registration = nil
-        socket = nil
+        link.stop()
         isReady = false
-        if let timer { loop.disarm(timer) }
-        if let process { DepartingProcess.watch(process, loop) }
-        process = nil
     }
 
     private func end(_ why: ReaderEnd?, _ sentence: String) {
@@ -176,33 +165,28 @@ package final class HyperReader: EventHandler, TimerHandler {
         owner?.readerEnded(why, sentence)
     }
 
-    private func arm(_ nanoseconds: UInt64) {
-        if timer == nil { timer = loop.makeTimer(self) }
-        if let timer { loop.arm(timer, after: nanoseconds) }
-    }
-
     // MARK: Requests
 
     private func pump() {
         guard isReady, current == nil else { return }
         let now = loop.now()
         switch turns.next(now: now) {
-        case .none: if let timer { loop.disarm(timer) }
-        case .restUntil(let time): arm(time > now ? time - now : 1)
+        case .none: link.disarm()
+        case .restUntil(let time): link.arm(time > now ? time - now : 1)
         case .request(let request):
             let number = nextNumber
             nextNumber += 1
             current = (request, number, now)
             let datagram = ReaderWriter.bytes(request, number: number)
             // One request at a time never fills the socket.
-            guard case .sent? = socket?.send(datagram, descriptors: []) else {
+            guard case .sent = link.send(datagram) else {
                 return end(nil, "the reader cannot be reached")
             }
-            arm(options.callLimit)
+            link.arm(options.callLimit)
         }
     }
 
-    package func timerFired(_ timer: TimerID, now: UInt64) {
+    func helperTimerFired(now: UInt64) {
         if let current {
             timeouts += 1
             turns.timedOut(domain: current.request.id.domain, took: now - current.since, now: now)
@@ -219,22 +203,15 @@ package final class HyperReader: EventHandler, TimerHandler {
 
     // MARK: Words
 
-    package func ready(_ registration: Registration, _ readiness: Readiness) {
-        for _ in 0..<8 {
-            guard registration == self.registration else { return }
-            var bundle = DescriptorBundle()
-            guard let result = socket?.receive(into: &bytes, descriptors: &bundle) else { return }
-            switch result {
-            case .wouldBlock: return
-            case .datagram(let count): take(count, &bundle)
-            case .closed: end(nil, "the reader ended")
-            case .truncatedData, .tooManyDescriptors, .truncatedDescriptors, .failed:
-                end(nil, "what the reader said did not come whole (\(result))")
-            }
-        }
+    func helperLeft() { end(nil, "the reader ended") }
+
+    func helperBroke(_ result: ReceiveResult) {
+        end(nil, "what the reader said did not come whole (\(result))")
     }
 
-    private func take(_ count: Int, _ bundle: inout DescriptorBundle) {
+    func helperSaid(
+        _ bytes: borrowing [UInt8], count: Int, _ bundle: inout DescriptorBundle
+    ) {
         guard let (word, number, descriptors) = ReaderDecoder.word(bytes, count: count),
             descriptors == bundle.count
         else { return end(nil, "what the reader said makes no sense") }
@@ -244,7 +221,7 @@ package final class HyperReader: EventHandler, TimerHandler {
                 return end(nil, "the reader is of another version")
             }
             isReady = true
-            if let timer { loop.disarm(timer) }
+            link.disarm()
             owner?.readerIsReady()
         case .ended(let why, let code): end(why, Self.sentence(why, code, options))
         case .records(let range) where isReady: owner?.readerBrought(bytes, range)
