@@ -16,21 +16,13 @@ package final class ConsumerEndpoint {
     let loop: EventLoop
     let logger: Logger
     let probe: DescriptorProbe
-    private var socket: SeqPacketSocket?
-    private var registration: Registration?
+    private var link: RecordLink
     private var generation: UInt64 = 0
     /// Whether the consumer takes frames whose fence is pending.
     private(set) var takesFences = false
     private var isEnding = false
-    private var isOutputBlocked = false
-    private var isThrottled = false
-    private var interest = Interest.read
-    private var output = RecordWriter()
-    private let outputDescriptors = DescriptorQueue()
     private var input: [UInt8] = []
     private var bundle: DescriptorBundle
-    private var bucket: TokenBucket
-    private var bucketTimer: TimerID?
     private var logBucket: TokenBucket
     private var presenters: [ConsumerPresenter] = []
     /// Who handed each announced surface over.
@@ -41,11 +33,6 @@ package final class ConsumerEndpoint {
     private var bytes: UInt64 = 0
     /// What happened so far.
     var counters = ConsumerCounters()
-
-    /// Datagrams taken in one turn of the loop.
-    private static var turn: Int { 16 }
-    /// Answers that have gathered above this many bytes stop the reading.
-    private static var outputLimit: Int { 128 * 1024 }
 
     /// A target to which nobody is connected.
     ///
@@ -60,9 +47,9 @@ package final class ConsumerEndpoint {
         self.logger = logger
         self.probe = probe
         bundle = DescriptorBundle(reaper: reaper)
-        bucket = TokenBucket(rate: 1, now: loop.now())
         logBucket = TokenBucket(rate: 5, now: loop.now())
-        bucketTimer = loop.makeTimer { [unowned self] _ in self.refilled() }
+        link = RecordLink(loop: loop)
+        link.watchRefills { [unowned self] in self.link.refilled() }
     }
 
     /// Its name on this host.
@@ -81,13 +68,15 @@ package final class ConsumerEndpoint {
     }
 
     /// Whether a consumer is there.
-    package var isConnected: Bool { registration != nil && !isEnding }
+    package var isConnected: Bool { link.isConnected && !isEnding }
 
     /// Whether records may be written: a consumer is there and reads.
-    var isOpen: Bool { isConnected && !isOutputBlocked }
+    var isOpen: Bool { isConnected && !link.isOutputBlocked }
 
     /// Bytes and descriptors that the consumer has not taken yet.
-    var waiting: (bytes: Int, descriptors: Int) { (output.bytes.count, outputDescriptors.count) }
+    var waiting: (bytes: Int, descriptors: Int) {
+        (link.output.bytes.count, link.outputDescriptors.count)
+    }
 
     /// What it holds and what happened.
     package var status: ConsumerStatus {
@@ -113,29 +102,23 @@ package final class ConsumerEndpoint {
         if input.isEmpty {
             input = Array(repeating: 0, count: SourceProtocol.maximumDatagram)
         }
-        guard socket == nil else {
+        guard !link.isConnected else {
             return GreetingRoom.refuse(
                 new, Refusal(.busy, "Another consumer is connected."), &input, &bundle)
         }
-        let number = new.number
         do throws(KernelError) {
-            registration = try loop.register(number, .read) { [unowned self] in self.ready($0) }
+            try link.open(new, rate: rate) { [unowned self] in self.ready($0) }
         } catch {
             logger.error("\(description): its connection cannot be watched: \(error)")
             return
         }
-        socket = consume new
         generation += 1
         takesFences = greeting.takesFences
         isEnding = false
-        isOutputBlocked = false
-        isThrottled = false
-        interest = .read
-        bucket = TokenBucket(rate: rate, now: loop.now())
         var welcome = Welcome(generation: generation, limits: limits, vmName: name, formats: [])
         // Frames come complete, or with a sync_file.
         welcome.acquireKinds = takesFences ? 0b101 : 0b001
-        output.append(.welcome(welcome))
+        link.output.append(.welcome(welcome))
         logger.info(
             "\(description) is connected (generation \(generation)), “\(greeting.name ?? "without a name")”"
         )
@@ -144,16 +127,10 @@ package final class ConsumerEndpoint {
 
     /// Ends the connection, if there is one: all that was handed over is taken back.
     func disconnect(_ why: String) {
-        guard let registration else { return }
-        loop.remove(registration)
-        self.registration = nil
-        socket = nil
+        guard link.isConnected else { return }
+        link.close()
         isEnding = false
-        isOutputBlocked = false
-        if let bucketTimer { loop.disarm(bucketTimer) }
         bundle.reset()
-        output.removeAll()
-        outputDescriptors.removeAll()
         owners.removeAll()
         (lastSurface, lastBuffer, buffers, bytes) = (0, 0, 0, 0)
         logger.info("\(description) is gone: \(why)")
@@ -165,7 +142,7 @@ package final class ConsumerEndpoint {
         isEnding = true
         logger.warning(
             "\(description): closing its connection, \(refusal.reason.word): \(refusal.sentence)")
-        output.append(.refused(RefusedRecord(type: 0, object: 0, refusal: refusal)))
+        link.output.append(.refused(RefusedRecord(type: 0, object: 0, refusal: refusal)))
     }
 
     // MARK: What presenters hand over
@@ -175,14 +152,14 @@ package final class ConsumerEndpoint {
         guard owners.count < limits.surfaces else { return nil }
         lastSurface += 1
         owners[lastSurface] = presenter
-        bucket.setRate(rate, now: loop.now())
+        link.setRate(rate)
         return lastSurface
     }
 
     /// A surface's records are answered no more.
     func retireSurface(_ key: UInt64) {
         owners[key] = nil
-        bucket.setRate(rate, now: loop.now())
+        link.setRate(rate)
     }
 
     /// A key for a buffer.
@@ -210,12 +187,12 @@ package final class ConsumerEndpoint {
     /// Writes a record; its descriptors follow by `carry`.
     func say(_ record: ProducerRecord, descriptors: Int = 0) {
         guard isConnected else { return }
-        output.append(record, descriptors: descriptors)
+        link.output.append(record, descriptors: descriptors)
     }
 
     /// A descriptor of the record written last.
     func carry(_ descriptor: consuming OwnedDescriptor) {
-        if isConnected { outputDescriptors.append(descriptor) }
+        if isConnected { link.outputDescriptors.append(descriptor) }
     }
 
     // MARK: What the consumer answers
@@ -227,26 +204,22 @@ package final class ConsumerEndpoint {
 
     private func ready(_ readiness: Readiness) {
         if readiness.contains(.writable) {
-            isOutputBlocked = false
+            link.becameWritable()
             flush()
             if isOpen { for presenter in presenters { presenter.outputOpened() } }
         }
-        guard !isReadingPaused else {
+        guard !link.isReadingPaused else {
             if readiness.contains(.hangUp) { disconnect("it hung up") }
             return
         }
         if !readiness.isDisjoint(with: [.readable, .hangUp, .error]) { read() }
     }
 
-    private var isReadingPaused: Bool {
-        isThrottled || isOutputBlocked && output.bytes.count > Self.outputLimit
-    }
-
     private func read() {
-        for _ in 0..<Self.turn {
+        for _ in 0..<RecordLink.turn {
             guard isConnected else { return }
-            guard bucket.isOpen(now: loop.now()) else { return throttle() }
-            switch socket?.receive(into: &input, descriptors: &bundle) ?? .wouldBlock {
+            guard link.mayRead(now: loop.now()) else { return }
+            switch link.receive(into: &input, descriptors: &bundle) {
             case .datagram(let count): take(datagram: count)
             case .wouldBlock: return
             case .closed: return disconnect("it closed the connection")
@@ -255,7 +228,7 @@ package final class ConsumerEndpoint {
             case .failed(let code):
                 return disconnect("receiving failed: \(KernelError.text(of: code))")
             }
-            if output.bytes.count > Self.outputLimit { return }
+            if link.isOutputLong { return }
         }
     }
 
@@ -282,7 +255,7 @@ package final class ConsumerEndpoint {
             } catch { refuse(error, header) }
         }
         bundle.reset()
-        bucket.take(max(records, 1), now: loop.now())
+        link.took(records: records, now: loop.now())
     }
 
     private func handle(_ record: BridgeRecord, _ header: RecordFrame) throws(Refusal) {
@@ -326,7 +299,7 @@ package final class ConsumerEndpoint {
         warn(
             "refused \(RecordType.name(header.type)) \(header.object), \(refusal.reason.word): \(refusal.sentence)"
         )
-        output.append(
+        link.output.append(
             .refused(RefusedRecord(type: header.type, object: header.object, refusal: refusal)))
     }
 
@@ -338,28 +311,7 @@ package final class ConsumerEndpoint {
         logger.warning("\(description): \(text())")
     }
 
-    // MARK: Throttle and output
-
-    private func throttle() {
-        guard !isThrottled, let bucketTimer else { return }
-        isThrottled = true
-        updateInterest()
-        loop.arm(bucketTimer, after: max(bucket.delay(), 1_000_000))
-    }
-
-    private func refilled() {
-        isThrottled = false
-        updateInterest()
-    }
-
-    private func updateInterest() {
-        guard let registration else { return }
-        var interest: Interest = []
-        if !isReadingPaused { interest.insert(.read) }
-        if isOutputBlocked { interest.insert(.write) }
-        guard interest != self.interest else { return }
-        if (try? loop.setInterest(registration, interest)) != nil { self.interest = interest }
-    }
+    // MARK: Output
 
     /// Sends what was written, as far as the consumer's queue takes it. Called after each batch, when
     /// all sessions have settled.
@@ -367,41 +319,20 @@ package final class ConsumerEndpoint {
     /// - Returns: false when the consumer turned out to be gone.
     @discardableResult
     package func flush() -> Bool {
-        let wasConnected = registration != nil
-        if wasConnected { send() }
-        return !wasConnected || registration != nil
-    }
-
-    private func send() {
-        while !isOutputBlocked, !output.isEmpty {
-            let (count, descriptors) = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
-            let result = outputDescriptors.withFirst(descriptors) {
-                socket?.send(output.bytes, count: count, descriptors: $0) ?? .closed
-            }
-            switch result {
-            case .sent:
-                output.removeFirst(count, descriptors: descriptors)
-                outputDescriptors.removeFirst(descriptors)
-            case .wouldBlock: isOutputBlocked = true
-            case .closed: return disconnect("it closed the connection")
-            case .failed(let code):
-                return disconnect("sending failed: \(KernelError.text(of: code))")
-            }
+        guard link.isConnected else { return true }
+        if let why = link.flush() {
+            disconnect(why)
+        } else if isEnding {
+            link.drain(into: &input, descriptors: &bundle)
+            disconnect("refused")
         }
-        guard isEnding else { return updateInterest() }
-        for _ in 0..<4 * Self.turn {
-            guard case .datagram? = socket?.receive(into: &input, descriptors: &bundle) else {
-                break
-            }
-        }
-        disconnect("refused")
+        return link.isConnected
     }
 
     /// Ends the connection and gives the timer back.
     package func shutDown() {
         disconnect("the bridge ends")
-        if let bucketTimer { loop.remove(bucketTimer) }
-        bucketTimer = nil
+        link.shutDown()
         presenters.removeAll()
     }
 }

@@ -7,28 +7,16 @@ import VMBridgeCore
 package final class SocketSource<P: Presenter>: VMSource<P> {
     private let logger: Logger
     private var listener: SeqPacketListener
-    private var socket: SeqPacketSocket?
-    private var registration: Registration?
+    private var link: RecordLink
     private var listening: Registration?
     private var isGreeted = false
     private var isEnding = false
     private var generation: UInt64 = 0
     private var input: [UInt8]
     private var bundle: DescriptorBundle
-    private var output = RecordWriter()
-    /// What the output's records carry, in order.
-    private let outputDescriptors = DescriptorQueue()
-    private var hasOutput = false
-    private var isOutputBlocked = false
-    private var isThrottled = false
-    /// What the loop was told to wait for on the connection.
-    private var interest = Interest.read
     /// A datagram was taken in this turn of the loop, or in the one before.
     private var hasRead = false
     private var hadRead = false
-    private var bucket: TokenBucket
-    private var bucketRate: Int
-    private var bucketTimer: TimerID?
     private var listenTimer: TimerID?
     /// Where those go who greet as a consumer of what other VMs' surfaces hold; nil turns them away.
     package var consumers: ConsumerEndpoint?
@@ -36,15 +24,10 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
     private let reaper: DescriptorReaper
     private let tap: SessionTap?
 
-    /// Output that has gathered above this many bytes stops the reading: who does not listen is not
-    /// listened to.
-    private static var outputLimit: Int { 128 * 1024 }
-    /// Descriptors in the output above which the same holds.
-    private static var descriptorLimit: Int { 256 }
     /// Output above which a producer that does not listen gets no input either: a person's hand alone never
     /// fills the rest.
     private static var inputLimit: Int { 32 * 1024 }
-    /// Datagrams taken in one turn of the loop, so that no VM keeps it for itself.
+    /// Connections accepted in one turn of the loop.
     private static var turn: Int { 16 }
 
     /// Listens for the VM's producer.
@@ -69,22 +52,21 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
         logger = session.logger
         self.listener = listener
         input = Array(repeating: 0, count: SourceProtocol.maximumDatagram)
-        bucketRate = session.limits.baseRate
-        bucket = TokenBucket(rate: bucketRate, now: session.loop.now())
+        link = RecordLink(loop: session.loop)
         super.init(session: session)
+        link.watchRefills { [unowned self] in self.link.refilled() }
         listening = try loop.register(self.listener.number, .read) { [unowned self] _ in
             self.accept()
         }
-        bucketTimer = loop.makeTimer { [unowned self] _ in self.bucketRefilled() }
         listenTimer = loop.makeTimer { [unowned self] _ in self.listenAgain() }
     }
 
     /// Whether a producer is connected.
-    override package var isConnected: Bool { registration != nil }
+    override package var isConnected: Bool { link.isConnected }
     /// Descriptors that are open for the VM.
     override package var descriptors: DescriptorHoldings {
         var held = session.descriptors
-        held.queued += outputDescriptors.count
+        held.queued += link.outputDescriptors.count
         held.sockets += isConnected ? 2 : 1
         return held
     }
@@ -94,11 +76,7 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
     /// Other limits from the next record on, the rate of records included.
     override package func apply(_ limits: VMLimits, fences: FencePolicy) {
         super.apply(limits, fences: fences)
-        guard bucketRate != rate else { return }
-        bucketRate = rate
-        bucket.setRate(bucketRate, now: loop.now())
-        // A wait was reckoned by the former rate.
-        if isThrottled, let bucketTimer { loop.arm(bucketTimer, after: 1_000_000) }
+        link.setRate(rate)
     }
 
     // MARK: Connections
@@ -131,24 +109,16 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
     }
 
     private func take(_ new: consuming SeqPacketSocket) {
-        guard socket == nil else { return takeFurther(new) }
-        let number = new.number
+        guard !isConnected else { return takeFurther(new) }
         do throws(KernelError) {
-            registration = try loop.register(number, .read) { [unowned self] in self.ready($0) }
+            try link.open(new, rate: rate) { [unowned self] in self.ready($0) }
         } catch {
             logger.error("\(session.name): cannot watch the producer's connection: \(error)")
             return
         }
-        socket = consume new
         generation += 1
         isGreeted = false
         isEnding = false
-        isOutputBlocked = false
-        isThrottled = false
-        interest = .read
-        forgetOutput()
-        bucketRate = rate
-        bucket = TokenBucket(rate: bucketRate, now: loop.now())
         tap?.connected(generation: generation)
         session.tell(.info, "producer connected (generation \(generation))")
     }
@@ -167,23 +137,15 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
 
     /// The first connection turned out to be a consumer's: the place is free again.
     private func handOver(_ greeting: ConsumerGreeting) {
-        if let registration { loop.remove(registration) }
-        registration = nil
         generation -= 1
-        if let bucketTimer { loop.disarm(bucketTimer) }
-        forgetOutput()
         session.tell(.info, "that is a consumer")
-        if let moved = socket.take() { consumers?.adopt(moved, greeting) }
+        if let moved = link.takeSocket() { consumers?.adopt(moved, greeting) }
     }
 
     private func disconnect(_ why: String) {
         guard isConnected else { return }
-        if let registration { loop.remove(registration) }
-        registration = nil
-        socket = nil
-        if let bucketTimer { loop.disarm(bucketTimer) }
+        link.close()
         bundle.reset()
-        forgetOutput()
         session.producerLeft()
         tap?.disconnected()
         session.tell(.info, "producer gone: \(why)")
@@ -197,11 +159,11 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
 
     private func ready(_ readiness: Readiness) {
         if readiness.contains(.writable) {
-            isOutputBlocked = false
+            link.becameWritable()
             flush()
-            if !isOutputBlocked { session.isInputHeld = false }
+            if !link.isOutputBlocked { session.isInputHeld = false }
         }
-        guard !isReadingPaused else {
+        guard !link.isReadingPaused else {
             // A hang-up is told whatever the interest: nothing more can be answered then.
             if readiness.contains(.hangUp) { disconnect("it hung up") }
             return
@@ -209,24 +171,16 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
         if !readiness.isDisjoint(with: [.readable, .hangUp, .error]) { read() }
     }
 
-    private var isReadingPaused: Bool {
-        isThrottled || isOutputBlocked && isOutputLong
-    }
-
-    private var isOutputLong: Bool {
-        output.bytes.count > Self.outputLimit || output.descriptors > Self.descriptorLimit
-    }
-
     /// Takes one datagram, which is all there is as a rule: looking for another costs a call each
     /// time. Who sends turn after turn is read until nothing is left.
     private func read() {
         hasRead = true
-        for _ in 0..<(hadRead ? Self.turn : 1) {
+        for _ in 0..<(hadRead ? RecordLink.turn : 1) {
             guard isConnected, !isEnding else { return }
             // Also the time at which its frames were received: with the call that reads them.
             let now = loop.now()
-            guard bucket.isOpen(now: now) else { return throttle() }
-            switch socket?.receive(into: &input, descriptors: &bundle) ?? .wouldBlock {
+            guard link.mayRead(now: now) else { return }
+            switch link.receive(into: &input, descriptors: &bundle) {
             case .datagram(let count): take(datagram: count, at: now)
             case .wouldBlock: return
             case .closed: return disconnect("it closed the connection")
@@ -242,7 +196,7 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
             case .failed(let code):
                 return disconnect("receiving failed: \(KernelError.text(of: code))")
             }
-            if hasOutput, isOutputLong { return }
+            if link.isOutputLong { return }
         }
     }
 
@@ -267,7 +221,7 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
             handle(header, count, time)
         }
         bundle.reset()
-        bucket.take(max(records, 1), now: time)
+        link.took(records: records, now: time)
     }
 
     private func handle(_ header: RecordFrame, _ count: Int, _ time: UInt64) {
@@ -314,29 +268,6 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
         say(.refused(RefusedRecord(type: 0, object: 0, refusal: refusal)))
     }
 
-    // MARK: Throttle
-
-    private func throttle() {
-        guard !isThrottled, let bucketTimer else { return }
-        isThrottled = true
-        updateInterest()
-        loop.arm(bucketTimer, after: max(bucket.delay(), 1_000_000))
-    }
-
-    private func bucketRefilled() {
-        isThrottled = false
-        updateInterest()
-    }
-
-    private func updateInterest() {
-        guard let registration else { return }
-        var interest: Interest = []
-        if !isReadingPaused { interest.insert(.read) }
-        if isOutputBlocked { interest.insert(.write) }
-        guard interest != self.interest else { return }
-        if (try? loop.setInterest(registration, interest)) != nil { self.interest = interest }
-    }
-
     // MARK: Output
 
     /// Takes the session's feedback and sends what the producer's queue takes. Called after each batch.
@@ -345,22 +276,15 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
         hadRead = hasRead
         hasRead = false
         takeFeedback()
-        if isOutputBlocked, output.bytes.count > Self.inputLimit, !session.isInputHeld {
+        if link.isOutputBlocked, link.output.bytes.count > Self.inputLimit, !session.isInputHeld {
             session.isInputHeld = true
             takeFeedback()
         }
         // Only records change how many surfaces there are.
-        if hadRead, bucketRate != rate {
-            bucketRate = rate
-            bucket.setRate(bucketRate, now: loop.now())
-        }
+        if hadRead { link.setRate(rate) }
         flush()
         if isEnding {
-            for _ in 0..<4 * Self.turn {
-                guard
-                    case .datagram? = socket?.receive(into: &input, descriptors: &bundle)
-                else { break }
-            }
+            link.drain(into: &input, descriptors: &bundle)
             disconnect("refused")
         }
     }
@@ -371,50 +295,15 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
             if isListening { say(record) }
             for _ in 0..<record.descriptors {
                 guard let descriptor = session.feedbackDescriptors.takeFirst() else { break }
-                if isListening { outputDescriptors.append(descriptor) }
+                if isListening { link.outputDescriptors.append(descriptor) }
             }
         }
     }
 
-    private func say(_ record: BridgeRecord) {
-        output.append(record)
-        hasOutput = true
-    }
-
-    private func forgetOutput() {
-        output.removeAll()
-        outputDescriptors.removeAll()
-        hasOutput = false
-    }
+    private func say(_ record: BridgeRecord) { link.output.append(record) }
 
     private func flush() {
-        guard isConnected else { return }
-        if hasOutput, !isOutputBlocked { send() }
-        updateInterest()
-    }
-
-    private func send() {
-        while !isOutputBlocked, hasOutput {
-            let (count, descriptors) = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
-            switch send(count, descriptors) {
-            case .sent:
-                tap?.sent(output.bytes, count: count, descriptors: descriptors)
-                output.removeFirst(count, descriptors: descriptors)
-                if descriptors > 0 { outputDescriptors.removeFirst(descriptors) }
-                hasOutput = !output.isEmpty
-            case .wouldBlock: isOutputBlocked = true
-            case .closed: return disconnect("it closed the connection")
-            case .failed(let code):
-                return disconnect("sending failed: \(KernelError.text(of: code))")
-            }
-        }
-    }
-
-    private func send(_ count: Int, _ descriptors: Int) -> SendResult {
-        guard descriptors > 0 else { return socket?.send(output.bytes, count: count) ?? .closed }
-        return outputDescriptors.withFirst(descriptors) {
-            socket?.send(output.bytes, count: count, descriptors: $0) ?? .closed
-        }
+        if isConnected, let why = link.flush(tap) { disconnect(why) }
     }
 
     /// Closes the socket and ends the session.
@@ -424,7 +313,7 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
         consumers = nil
         if let listening { loop.remove(listening) }
         listening = nil
-        if let bucketTimer { loop.remove(bucketTimer) }
+        link.shutDown()
         if let listenTimer { loop.remove(listenTimer) }
         session.shutDown()
         tap?.shutDown()
