@@ -343,18 +343,31 @@ int vmb_datagram_socket(void) {
     RESULT(socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
+// The address of a name: a path, or an abstract one, whose first byte is 0. Its size, or a negated errno.
+static int named_address(const void *name, size_t length, struct sockaddr_un *at) {
+    if (length == 0) return -EINVAL;
+    if (length > VMB_SOCKET_PATH_LIMIT) return -ENAMETOOLONG;
+    memset(at, 0, sizeof *at);
+    at->sun_family = AF_UNIX;
+    memcpy(at->sun_path, name, length);
+    // An abstract name is exactly its bytes; a path has its terminator.
+    return (int)(offsetof(struct sockaddr_un, sun_path) + length + (at->sun_path[0] != 0));
+}
+
 int64_t vmb_datagram_send(
     int descriptor, const void *name, size_t name_length, const void *bytes, size_t length) {
     struct sockaddr_un at;
-    if (name_length == 0) return -EINVAL;
-    if (name_length > VMB_SOCKET_PATH_LIMIT) return -ENAMETOOLONG;
-    memset(&at, 0, sizeof at);
-    at.sun_family = AF_UNIX;
-    memcpy(at.sun_path, name, name_length);
-    // An abstract name is exactly its bytes; a path has its terminator.
-    socklen_t size = offsetof(struct sockaddr_un, sun_path) + name_length + (at.sun_path[0] != 0);
+    int size = named_address(name, name_length, &at);
+    if (size < 0) return size;
     RESULT((int64_t)sendto(
-        descriptor, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&at, size));
+        descriptor, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&at, (socklen_t)size));
+}
+
+int vmb_socket_connect_name(int descriptor, const void *name, size_t length) {
+    struct sockaddr_un at;
+    int size = named_address(name, length, &at);
+    if (size < 0) return size;
+    RESULT(connect(descriptor, (struct sockaddr *)&at, (socklen_t)size));
 }
 
 int64_t vmb_socket_name(int descriptor, void *bytes, size_t capacity) {

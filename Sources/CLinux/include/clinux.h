@@ -169,6 +169,8 @@ int vmb_stream_socket(void);
 int vmb_seqpacket_pair(int descriptors[2]);
 int vmb_socket_bind(int descriptor, const char *path);
 int vmb_socket_connect(int descriptor, const char *path);
+/// The same to a name: a path, or an abstract one if the first of its bytes is 0.
+int vmb_socket_connect_name(int descriptor, const void *name, size_t length);
 int vmb_socket_listen(int descriptor, int backlog);
 /// Non-blocking, close-on-exec.
 int vmb_socket_accept(int descriptor);

@@ -4,274 +4,370 @@ import VMBridgeCore
 
 /// Is told of what comes by a D-Bus connection. It may close the connection from inside each call.
 protocol DBusHandler: AnyObject {
-    /// Both ends have authenticated: calls may carry descriptors now.
+    /// Both ends have authenticated: calls may be made now.
     func dbusReady(_ connection: DBusConnection)
     /// A call, a signal or an answer to a call of ours.
     func dbusReceived(_ message: DBusMessage, _ connection: DBusConnection)
-    /// The connection is gone, or is to be given up for the reason.
+    /// The connection is gone, or was given up for the reason.
     func dbusClosed(_ why: String, _ connection: DBusConnection)
 }
 
-/// One connection of D-Bus on the loop: to a peer over a socket, or to the session's bus. Never waits.
+/// One connection of D-Bus on the loop: to a peer over a socket, or to a bus. Never waits.
+///
+/// Why this is no library's: sd-bus (of systemd 252) forgets the descriptors of a message that it drops without closing
+/// them, so that a peer who sends such messages takes them all from us. Whoever is at the other end is as hostile as a
+/// guest: who sends what is no message loses the connection, and who does not read is not read.
 final class DBusConnection {
     /// Messages handled in one turn of the loop: each may be a whole picture, and nobody keeps the loop for itself.
     private static let turn = 8
     /// Calls without an answer, the most there may be.
     private static let callLimit = 256
+    /// Bytes that wait to be written above which nothing is read, and above which no call is made.
+    private static let outputLimits = (reading: 128 * 1024, calls: 1024 * 1024)
+    /// How long authentication may take, nanoseconds.
+    private static let patience: UInt64 = 30_000_000_000
 
-    // UNSAFE: the library's connection, closed and given back in `close`.
-    private var bus: SDBusLibrary.Bus?
-    private let library: SDBusLibrary
+    private enum Phase {
+        case authenticating(DBusAuthentication)
+        /// A bus gives us our name.
+        case greeting(serial: UInt32)
+        case ready
+    }
+
     private let loop: EventLoop
-    private var registration: Registration?
-    private var interest: Interest = .read
-    private var timer: TimerID?
+    private let reaper: DescriptorReaper
     private weak var handler: (any DBusHandler)?
-    private var isReadyTold = false
-    private var isProcessing = false
-    private var calls: Set<UInt64> = []
+    private let isBus: Bool
+    private var socket: StreamSocket?
+    private var registration: Registration?
+    private var interest = Interest.read
+    private var timer: TimerID?
+    private var phase: Phase
+    private var input = DBusInput()
+    private var received: DescriptorBundle
+    private let incoming = DescriptorQueue()
+    private var output = DBusOutput()
+    private let outgoing = DescriptorQueue()
+    private var isOutputBlocked = false
+    private var lastSerial: UInt32 = 0
+    private var calls: Set<UInt32> = []
+    /// Our name on the bus; empty without one.
+    private(set) var uniqueName = ""
 
-    /// Begins to speak with a peer over a connected stream socket.
+    /// Begins to speak over a connected stream socket.
     ///
     /// - Parameters:
     ///   - isServer: of the authentication; QEMU is it wherever we meet it.
     ///   - isBus: the peer is a bus, which gives us a name.
+    ///   - reaper: closes descriptors that come and nobody takes.
     init(
         socket: consuming OwnedDescriptor, isServer: Bool = false, isBus: Bool = false,
-        loop: EventLoop, handler: any DBusHandler
+        loop: EventLoop, reaper: DescriptorReaper, handler: any DBusHandler
     ) throws(KernelError) {
-        library = try Self.requireLibrary()
         self.loop = loop
+        self.reaper = reaper
         self.handler = handler
-        let library = library
-        var made: SDBusLibrary.Bus?
-        try check(library.new(&made), "sd_bus_new")
-        guard let bus = made else { throw KernelError("sd_bus_new", ENOMEM) }
-        self.bus = bus
-        do throws(KernelError) {
-            let number = socket.number
-            try check(library.setDescriptors(bus, number, number), "sd_bus_set_fd")
-            // From here on the library closes it.
-            _ = socket.release()
-            if isServer {
-                try check(library.setServer(bus, 1, 0x766d, 0x6272), "sd_bus_set_server")
-            }
-            if isBus { try check(library.setBusClient(bus, 1), "sd_bus_set_bus_client") }
-            try check(library.negotiateDescriptors(bus, 1), "sd_bus_negotiate_fds")
-            try begin()
-            try check(library.start(bus), "sd_bus_start")
-            update()
-        } catch {
-            close()
-            throw error
-        }
+        self.isBus = isBus
+        let authentication = DBusAuthentication(isServer ? .server : .client)
+        phase = .authenticating(authentication)
+        received = DescriptorBundle(reaper: reaper)
+        let number = socket.number
+        self.socket = StreamSocket(socket)
+        registration = try loop.register(number, .read) { [unowned self] in self.ready($0) }
+        timer = loop.makeTimer { [unowned self] _ in self.timeCame() }
+        if let timer { loop.arm(timer, after: Self.patience) }
+        output.append(Array(authentication.greeting.utf8))
+        _ = flush()
     }
 
     /// Begins to speak with the session's bus.
-    init(sessionBusOn loop: EventLoop, handler: any DBusHandler) throws(KernelError) {
-        library = try Self.requireLibrary()
-        self.loop = loop
-        self.handler = handler
-        let library = library
-        var made: SDBusLibrary.Bus?
-        try check(
-            library.openUser(&made), "session bus",
-            advice: "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR/bus leads to one")
-        guard let bus = made else { throw KernelError("sd_bus_open_user", ENOMEM) }
-        self.bus = bus
-        do throws(KernelError) {
-            try begin()
-            update()
-        } catch {
-            close()
-            throw error
-        }
+    convenience init(
+        sessionBusOn loop: EventLoop, reaper: DescriptorReaper, handler: any DBusHandler
+    ) throws(KernelError) {
+        try self.init(
+            socket: try SessionBus.connect(), isBus: true, loop: loop, reaper: reaper,
+            handler: handler)
     }
 
     deinit { close() }
 
-    private static func requireLibrary() throws(KernelError) -> SDBusLibrary {
-        guard let library = SDBusLibrary.shared else {
-            throw KernelError(
-                "libsystemd.so.0", ENOENT,
-                advice: "install the package libsystemd0: QEMU's D-Bus display needs it")
-        }
-        return library
-    }
-
-    private func begin() throws(KernelError) {
-        guard let bus else { return }
-        // UNSAFE: the filter is called from `process` only, while this connection lives.
-        let own = Unmanaged.passUnretained(self).toOpaque()
-        let filter: SDBusLibrary.Filter = { message, own, _ in
-            guard let message, let own else { return 0 }
-            return Unmanaged<DBusConnection>.fromOpaque(own).takeUnretainedValue().take(message)
-        }
-        try check(library.addFilter(bus, nil, filter, own), "sd_bus_add_filter")
-        let number = try check(library.descriptor(bus), "sd_bus_get_fd")
-        registration = try loop.register(number, .read) { [unowned self] _ in self.pump() }
-        timer = loop.makeTimer { [unowned self] _ in self.pump() }
-    }
-
-    /// Whether both ends have authenticated.
-    var isReady: Bool { bus.map { library.isReady($0) > 0 } ?? false }
-    var isOpen: Bool { bus != nil }
-    /// Our name on the bus; empty without one.
-    var uniqueName: String {
-        var name: SDBusLibrary.Text?
-        guard let bus, library.uniqueName(bus, &name) >= 0, let name else { return "" }
-        return String(cString: name)
-    }
+    /// Whether calls may be made.
+    var isReady: Bool { if case .ready = phase { isOpen } else { false } }
+    var isOpen: Bool { registration != nil }
 
     /// Closes without another word; the handler is not told.
     func close() {
         if let registration { loop.remove(registration) }
         registration = nil
+        socket = nil
         if let timer { loop.remove(timer) }
         timer = nil
         calls.removeAll()
-        // While the library is at work on it, it is given back afterwards.
-        guard let bus, !isProcessing else { return isClosing = true }
-        self.bus = nil
-        library.close(bus)
-        _ = library.unref(bus)
+        received.reset()
+        while let descriptor = incoming.takeFirst() { reaper.close(descriptor) }
+        outgoing.removeAll()
+        output = DBusOutput()
+        input = DBusInput()
     }
 
-    private var isClosing = false
-
     private func fail(_ why: String) {
-        guard !isClosing, bus != nil else { return }
-        let handler = handler
+        guard isOpen else { return }
         close()
         handler?.dbusClosed(why, self)
     }
 
-    // MARK: Turns
+    private func timeCame() {
+        if isReady { pump() } else { fail("it does not say who it is") }
+    }
+
+    // MARK: Reading
+
+    private func ready(_ readiness: Readiness) {
+        if readiness.contains(.writable) {
+            isOutputBlocked = false
+            if let why = flush() { return fail(why) }
+        }
+        pump()
+    }
+
+    private var isReadingPaused: Bool {
+        isOutputBlocked && output.count > Self.outputLimits.reading
+    }
 
     private func pump() {
-        guard let bus, !isProcessing else { return }
-        var failure: Int32 = 0
-        isProcessing = true
         for _ in 0..<Self.turn {
-            let answer = library.process(bus, nil)
-            if answer < 0 { failure = -answer }
-            if answer < 0 || isClosing { break }
-            // Also when nothing was dealt with: the last step of authentication may look like that, and then both
-            // ends would wait for each other.
-            tellReady()
-            if answer == 0 || isClosing { break }
+            guard isOpen, !isReadingPaused else { return updateInterest() }
+            if !takeNext(), !receive() { return updateInterest() }
         }
-        isProcessing = false
-        if isClosing {
-            isClosing = false
-            return close()
-        }
-        if failure != 0 { return fail(Self.words(failure)) }
-        update()
+        updateInterest()
+        // What has come already tells the loop nothing.
+        if let timer { loop.arm(timer, after: 1) }
     }
 
-    private static func words(_ code: Int32) -> String {
-        switch code {
-        case ECONNRESET, ENOTCONN, EPIPE: "it closed the connection"
-        case EBADMSG: "it sent what is no D-Bus message"
-        case EPERM, EACCES: "it did not let us in"
-        default: KernelError.text(of: code)
+    /// - Returns: whether there was something.
+    private func receive() -> Bool {
+        let result =
+            socket?.receive(
+                appending: input.room, to: &input.bytes, descriptors: &received) ?? .wouldBlock
+        switch result {
+        case .bytes: break
+        case .wouldBlock: return false
+        case .closed:
+            fail("it closed the connection")
+            return false
+        case .failed(let code):
+            fail(KernelError.text(of: code))
+            return false
+        }
+        for index in 0..<received.count {
+            if let descriptor = received.take(index) { incoming.append(descriptor) }
+        }
+        received.reset()
+        if incoming.count > DescriptorBundle.capacity {
+            fail("it sent more descriptors than a message of it has")
+        }
+        return isOpen
+    }
+
+    /// Deals with a line or a message.
+    ///
+    /// - Returns: whether a whole one was there.
+    private func takeNext() -> Bool {
+        do throws(Refusal) {
+            if case .authenticating(let authentication) = phase {
+                guard let line = try input.nextLine() else { return false }
+                try take(line, authentication)
+                return true
+            }
+            guard let bytes = try input.next() else { return false }
+            let header = try DBusHeader(bytes)
+            var bundle = DescriptorBundle(reaper: reaper)
+            for _ in 0..<header.descriptors {
+                guard let descriptor = incoming.takeFirst(), bundle.append(descriptor) else {
+                    throw Refusal(.badDescriptor, "A message came without its descriptors.")
+                }
+            }
+            // They come with the first bytes of their message.
+            if input.isEmpty, incoming.count > 0 {
+                throw Refusal(.badDescriptor, "Descriptors came without a message.")
+            }
+            take(DBusMessage(bytes, header, bundle))
+            return isOpen
+        } catch {
+            fail("it sent what is no D-Bus message: \(error.sentence)")
+            return false
         }
     }
 
-    private func tellReady() {
-        guard !isReadyTold, isReady else { return }
-        isReadyTold = true
+    private func take(_ line: String, _ authentication: DBusAuthentication) throws(Refusal) {
+        var authentication = authentication
+        switch try authentication.take(line) {
+        case .words(let words):
+            phase = .authenticating(authentication)
+            output.append(Array(words.utf8))
+        case .done(let words):
+            output.append(Array(words.utf8))
+            if isBus {
+                phase = .greeting(serial: nextSerial())
+                greetBus()
+            } else {
+                becomeReady()
+            }
+        }
+        if let why = flush() { fail(why) }
+    }
+
+    private func greetBus() {
+        guard case .greeting(let serial) = phase else { return }
+        var header = DBusHeader()
+        header.kind = .call
+        header.serial = serial
+        header.path = "/org/freedesktop/DBus"
+        header.interface = "org.freedesktop.DBus"
+        header.member = "Hello"
+        header.destination = "org.freedesktop.DBus"
+        output.append(header.bytes(bodyCount: 0))
+    }
+
+    private func becomeReady() {
+        phase = .ready
+        if let timer { loop.disarm(timer) }
         handler?.dbusReady(self)
     }
 
-    /// Waits for what the library waits for.
-    private func update() {
-        guard let bus, let registration, let timer, !isProcessing else { return }
-        let events = library.events(bus)
-        guard events >= 0 else { return fail(Self.words(-events)) }
-        var wanted: Interest = []
-        if events & Int32(POLLIN) != 0 { wanted.insert(.read) }
-        if events & Int32(POLLOUT) != 0 { wanted.insert(.write) }
-        if wanted != interest, (try? loop.setInterest(registration, wanted)) != nil {
-            interest = wanted
+    private func take(_ message: DBusMessage) {
+        if case .greeting(let serial) = phase {
+            guard message.replySerial == serial else { return }
+            guard message.kind == .reply, let name = message.readText() else {
+                return fail("the bus gives us no name: \(CleanText.clean(message.errorText))")
+            }
+            uniqueName = name
+            return becomeReady()
         }
-        var deadline = UInt64.max
-        guard library.timeout(bus, &deadline) >= 0, deadline != .max else {
-            return loop.disarm(timer)
-        }
-        let (nanoseconds, isOver) = deadline.multipliedReportingOverflow(by: 1000)
-        loop.arm(timer, at: isOver ? .max : max(nanoseconds, 1))
-    }
-
-    /// - Returns: whether the message is dealt with.
-    private func take(_ pointer: SDBusLibrary.Message) -> Int32 {
-        guard !isClosing, let reference = library.messageRef(pointer) else { return 1 }
-        tellReady()
-        guard !isClosing else {
-            _ = library.messageUnref(reference)
-            return 1
-        }
-        let message = DBusMessage(owning: reference, library)
         switch message.kind {
-        case .call where message.interface == "org.freedesktop.DBus.Peer": return 0
-        case .signal where message.interface == "org.freedesktop.DBus.Local": return 0
+        case .call where message.interface == "org.freedesktop.DBus.Peer":
+            if message.member == "Ping" { answer(message) } else { refuse(message, ENOSYS) }
+        case .signal where message.interface == "org.freedesktop.DBus.Local": break
         case .reply, .error:
             // Only answers to calls of ours that have none yet.
-            guard let cookie = message.replyCookie, calls.remove(cookie) != nil else { return 1 }
-        case .call, .signal: break
-        case nil: return 1
+            guard let serial = message.replySerial, calls.remove(serial) != nil else { return }
+            handler?.dbusReceived(message, self)
+        case .call, .signal: handler?.dbusReceived(message, self)
+        case nil: break
         }
-        handler?.dbusReceived(message, self)
-        return 1
     }
 
     // MARK: Sending
+
+    private func nextSerial() -> UInt32 {
+        lastSerial = lastSerial == .max ? 1 : lastSerial + 1
+        return lastSerial
+    }
 
     /// Makes a call and sends it.
     ///
     /// - Parameters:
     ///   - destination: a name on the bus; nil for the peer.
     ///   - wantsAnswer: else it may come to nothing unseen.
-    /// - Returns: its number, which the answer's `replyCookie` is; 0 when no answer is wanted, nil when it was not sent.
+    /// - Returns: its number, which the answer's `replySerial` is; nil when it was not sent.
     @discardableResult
     func call(
         _ destination: String?, _ path: String, _ interface: String, _ member: String,
-        wantsAnswer: Bool = true, _ fill: (DBusMessage) -> Void = { _ in }
-    ) -> UInt64? {
-        guard let bus, !isClosing, calls.count < Self.callLimit else { return nil }
-        var made: SDBusLibrary.Message?
-        let answer =
-            destination.map {
-                library.methodCall(bus, &made, $0, path, interface, member)
-            } ?? library.methodCall(bus, &made, nil, path, interface, member)
-        guard answer >= 0, let pointer = made else { return nil }
-        let message = DBusMessage(owning: pointer, library)
-        fill(message)
-        var cookie: UInt64 = 0
-        let sent =
-            wantsAnswer ? library.send(bus, pointer, &cookie) : library.send(bus, pointer, nil)
-        guard sent >= 0 else { return nil }
-        if wantsAnswer { calls.insert(cookie) }
-        update()
-        return cookie
+        wantsAnswer: Bool = true, _ fill: (DBusBody) -> Void = { _ in }
+    ) -> UInt32? {
+        guard isReady, calls.count < Self.callLimit, output.count < Self.outputLimits.calls else {
+            return nil
+        }
+        var header = DBusHeader()
+        header.kind = .call
+        header.path = path
+        header.interface = interface
+        header.member = member
+        header.destination = destination ?? ""
+        header.wantsNoAnswer = !wantsAnswer
+        let serial = send(header, fill)
+        if wantsAnswer { calls.insert(serial) }
+        return serial
     }
 
     /// Answers a call.
-    func answer(_ call: DBusMessage, _ fill: (DBusMessage) -> Void = { _ in }) {
-        guard let bus, !isClosing, call.expectsReply else { return }
-        var made: SDBusLibrary.Message?
-        guard library.methodReturn(call.pointer, &made) >= 0, let pointer = made else { return }
-        let message = DBusMessage(owning: pointer, library)
-        fill(message)
-        _ = library.send(bus, pointer, nil)
-        update()
+    func answer(_ call: DBusMessage, _ fill: (DBusBody) -> Void = { _ in }) {
+        answer(call.returnAddress, fill)
+    }
+
+    /// The same, when the call itself is gone.
+    func answer(_ call: DBusReturn, _ fill: (DBusBody) -> Void = { _ in }) {
+        guard isReady, call.isWanted else { return }
+        var header = DBusHeader()
+        header.kind = .reply
+        header.replySerial = call.serial
+        header.destination = call.destination
+        send(header, fill)
     }
 
     /// Answers a call with an error of the system.
     func refuse(_ call: DBusMessage, _ code: Int32) {
-        guard bus != nil, !isClosing, call.expectsReply else { return }
-        _ = library.replyErrno(call.pointer, code, nil)
-        update()
+        let address = call.returnAddress
+        guard isReady, address.isWanted else { return }
+        var header = DBusHeader()
+        header.kind = .error
+        header.error = Self.errorName(code)
+        header.replySerial = address.serial
+        header.destination = address.destination
+        send(header) { $0.append(KernelError.text(of: code)) }
+    }
+
+    private static func errorName(_ code: Int32) -> String {
+        let name =
+            switch code {
+            case EINVAL: "InvalidArgs"
+            case EPERM: "AccessDenied"
+            case ENOSYS: "UnknownMethod"
+            default: "Failed"
+            }
+        return "org.freedesktop.DBus.Error." + name
+    }
+
+    @discardableResult
+    private func send(_ header: DBusHeader, _ fill: (DBusBody) -> Void) -> UInt32 {
+        let body = DBusBody()
+        fill(body)
+        var header = header
+        header.serial = nextSerial()
+        header.signature = body.writer.signature
+        header.descriptors = UInt32(body.descriptors.count)
+        output.append(
+            header.bytes(bodyCount: body.writer.bytes.count) + body.writer.bytes,
+            descriptors: body.descriptors.count)
+        while let descriptor = body.descriptors.takeFirst() { outgoing.append(descriptor) }
+        // Whoever sends may be at work on this connection's words: a failure is told by the loop.
+        if flush() == nil { updateInterest() }
+        return header.serial
+    }
+
+    /// Sends what waits, as far as the peer's queue takes it.
+    ///
+    /// - Returns: why the connection is of no use any longer.
+    private func flush() -> String? {
+        while !isOutputBlocked, output.count > 0 {
+            let (range, descriptors) = output.next
+            let numbers = outgoing.withFirst(descriptors) { Array($0) }
+            switch socket?.send(output.bytes, range, descriptors: numbers) ?? .closed {
+            case .sent(let count): outgoing.removeFirst(output.sent(count))
+            case .wouldBlock: isOutputBlocked = true
+            case .closed: return "it closed the connection"
+            case .failed(let code): return KernelError.text(of: code)
+            }
+        }
+        return nil
+    }
+
+    private func updateInterest() {
+        guard let registration else { return }
+        var wanted: Interest = []
+        if !isReadingPaused { wanted.insert(.read) }
+        if isOutputBlocked { wanted.insert(.write) }
+        guard wanted != interest else { return }
+        if (try? loop.setInterest(registration, wanted)) != nil { interest = wanted }
     }
 }

@@ -1,133 +1,89 @@
 import Descriptors
 import Glibc
+import VMBridgeCore
 
-/// Bytes of a message, lent: they must not leave the closure that they were given to.
-struct DBusBytes {
-    // UNSAFE: memory of the message; whoever reads it stays below the count.
-    let memory: UnsafeRawBufferPointer
-    /// How many there are.
-    var count: Int { memory.count }
-    /// A copy of the first ones.
-    func copy(_ count: Int) -> [UInt8] { Array(memory.prefix(count)) }
+/// Where an answer to a call goes.
+struct DBusReturn {
+    let serial: UInt32
+    let destination: String
+    let isWanted: Bool
 }
 
-/// A message of D-Bus: one that came, to be read once from front to back, or one of ours, to be filled.
+/// A message that came, to be read once from front to back. It owns its bytes and its descriptors.
 ///
 /// Every read checks the type: a message of another shape gives nil, whatever its signature says.
 final class DBusMessage {
-    /// What a message is for (D-Bus specification, "Message format").
-    enum Kind: UInt8 {
-        case call = 1
-        case reply = 2
-        case error = 3
-        case signal = 4
+    /// What a message is for.
+    typealias Kind = DBusHeader.Kind
+
+    private let bytes: [UInt8]
+    private let header: DBusHeader
+    private var cursor: DBusCursor
+    private var descriptors: DescriptorBundle
+
+    /// - Parameters:
+    ///   - bytes: all of it.
+    ///   - descriptors: as many as the header says.
+    init(_ bytes: [UInt8], _ header: DBusHeader, _ descriptors: consuming DescriptorBundle) {
+        self.bytes = bytes
+        self.header = header
+        self.descriptors = descriptors
+        cursor = DBusCursor(bytes, header)
     }
-
-    // UNSAFE: a reference of ours to the library's message, given back in deinit.
-    let pointer: SDBusLibrary.Message
-    private let library: SDBusLibrary
-
-    /// Takes over a reference.
-    init(owning pointer: SDBusLibrary.Message, _ library: SDBusLibrary) {
-        self.pointer = pointer
-        self.library = library
-    }
-
-    deinit { _ = library.messageUnref(pointer) }
 
     // MARK: Header
 
-    var kind: Kind? {
-        var type: UInt8 = 0
-        return library.type(pointer, &type) >= 0 ? Kind(rawValue: type) : nil
-    }
-    var path: String { text(library.path) }
-    var interface: String { text(library.interface) }
-    var member: String { text(library.member) }
-    var sender: String { text(library.sender) }
+    var kind: Kind? { header.kind }
+    var path: String { header.path }
+    var interface: String { header.interface }
+    var member: String { header.member }
+    var sender: String { header.sender }
     /// The call that this answers; nil for what is no answer.
-    var replyCookie: UInt64? {
-        var cookie: UInt64 = 0
-        return library.replyCookie(pointer, &cookie) >= 0 ? cookie : nil
+    var replySerial: UInt32? { header.replySerial }
+    /// Where this call's answer goes.
+    var returnAddress: DBusReturn {
+        DBusReturn(
+            serial: header.serial, destination: header.sender,
+            isWanted: header.kind == .call && !header.wantsNoAnswer)
     }
-    var expectsReply: Bool { library.expectsReply(pointer) > 0 }
-    /// An error's name and sentence.
+    /// An error's sentence, or its name where it has none.
     var errorText: String {
-        // UNSAFE: sd_bus_error begins with two pointers to texts of the message.
-        guard let error = library.error(pointer) else { return "" }
-        let parts = (0..<2).map { index -> String in
-            let text = error.load(
-                fromByteOffset: index * MemoryLayout<SDBusLibrary.Text?>.stride,
-                as: SDBusLibrary.Text?.self)
-            return text.map { String(cString: $0) } ?? ""
-        }
-        return parts[1].isEmpty ? parts[0] : parts[1]
-    }
-
-    // UNSAFE: the header's texts live as long as the message and are copied at once.
-    private func text(_ function: SDBusLibrary.Named) -> String {
-        function(pointer).map { String(cString: $0) } ?? ""
+        var cursor = DBusCursor(bytes, header)
+        let sentence = cursor.text() ?? ""
+        return sentence.isEmpty ? header.error : sentence
     }
 
     /// Whether the body is of these types, all of it.
     func hasSignature(_ signature: String) -> Bool {
-        library.hasSignature(pointer, signature) > 0
+        header.signature.elementsEqual(signature.utf8)
     }
 
     // MARK: Reading
 
-    // UNSAFE: the library writes a value of the type's size (D-Bus types: 4 bytes for b, i, u, h; 8 for t, d; a pointer for s, o).
-    private func read<Value>(_ type: Character, into value: inout Value) -> Bool {
-        withUnsafeMutablePointer(to: &value) {
-            library.readBasic(pointer, Self.code(type), UnsafeMutableRawPointer($0)) > 0
-        }
-    }
-
-    private static func code(_ type: Character) -> CChar { CChar(type.asciiValue ?? 0) }
-
-    func readU32() -> UInt32? {
-        var value: UInt32 = 0
-        return read("u", into: &value) ? value : nil
-    }
+    func readU32() -> UInt32? { cursor.number("u") }
 
     func readI32() -> Int32? {
-        var value: Int32 = 0
-        return read("i", into: &value) ? value : nil
+        cursor.number("i", UInt32.self).map { Int32(bitPattern: $0) }
     }
 
-    func readU64() -> UInt64? {
-        var value: UInt64 = 0
-        return read("t", into: &value) ? value : nil
-    }
+    func readU64() -> UInt64? { cursor.number("t") }
 
+    /// Numbers other than 0 and 1 are none.
     func readBool() -> Bool? {
-        var value: Int32 = 0
-        return read("b", into: &value) ? value != 0 : nil
+        guard let value = cursor.number("b", UInt32.self), value <= 1 else { return nil }
+        return value == 1
     }
 
-    func readText() -> String? {
-        // UNSAFE: lent by the message, copied at once.
-        var value: SDBusLibrary.Text?
-        guard read("s", into: &value), let value else { return nil }
-        return String(cString: value)
-    }
+    func readText() -> String? { cursor.text() }
 
-    /// A descriptor of our own: the message only lends its one.
+    /// Hands a descriptor over; nil the second time.
     func readDescriptor() -> OwnedDescriptor? {
-        var value: Int32 = -1
-        guard read("h", into: &value), value >= 0 else { return nil }
-        let own = fcntl(value, F_DUPFD_CLOEXEC, 0)
-        return own >= 0 ? OwnedDescriptor(owning: own) : nil
+        guard let index = cursor.number("h", UInt32.self) else { return nil }
+        return descriptors.take(Int(index))
     }
 
-    /// Lends an array of bytes for the closure.
-    func readBytes<Result>(_ body: (DBusBytes) -> Result) -> Result? {
-        // UNSAFE: memory of the message, which lives longer than the closure.
-        var start: UnsafeRawPointer?
-        var count = 0
-        guard library.readArray(pointer, Self.code("y"), &start, &count) >= 0 else { return nil }
-        return body(DBusBytes(memory: UnsafeRawBufferPointer(start: start, count: count)))
-    }
+    /// An array of bytes; they stay where they are.
+    func readBytes() -> ArraySlice<UInt8>? { cursor.bytes().map { bytes[$0] } }
 
     /// An array of numbers; nil when there are more than a limit.
     func readU32s(limit: Int) -> [UInt32]? {
@@ -138,7 +94,7 @@ final class DBusMessage {
         readArray("s", limit: limit) { self.readText() }
     }
 
-    /// Descriptors of our own; nil when there are more than a limit, or one cannot be had.
+    /// Hands descriptors over; nil when there are more than a limit, or one cannot be had.
     func readDescriptors(limit: Int, _ body: (consuming OwnedDescriptor) -> Void) -> Int? {
         guard enter("a", "h") else { return nil }
         var count = 0
@@ -164,19 +120,19 @@ final class DBusMessage {
 
     /// Enters an array ("a"), variant ("v"), structure ("r") or entry of a dictionary ("e").
     func enter(_ type: Character, _ contents: String) -> Bool {
-        library.enterContainer(pointer, Self.code(type), contents) > 0
+        cursor.enter(type, Array(contents.utf8))
     }
 
     @discardableResult
-    func exit() -> Bool { library.exitContainer(pointer) >= 0 }
+    func exit() -> Bool { cursor.exit() }
 
     /// Passes over values of these types.
-    func skip(_ types: String) -> Bool { library.skip(pointer, types) > 0 }
+    func skip(_ types: String) -> Bool { cursor.skip(Array(types.utf8)) }
 
     /// Whether the container that was entered has no more.
-    var isAtEnd: Bool { library.atEnd(pointer, 0) != 0 }
+    var isAtEnd: Bool { cursor.isAtEnd }
 
-    /// The variants of a dictionary from texts, by name.
+    /// The variants of a dictionary from texts, by name. What the closure leaves unread ends it.
     func readProperties(_ body: (String, DBusMessage) -> Void) -> Bool {
         guard enter("a", "{sv}") else { return false }
         var count = 0
@@ -188,38 +144,35 @@ final class DBusMessage {
         }
         return exit()
     }
+}
 
-    // MARK: Writing
+/// The body of a message of ours, as it is filled.
+final class DBusBody {
+    private(set) var writer = DBusBodyWriter()
+    /// Descriptors that go with it.
+    let descriptors = DescriptorQueue()
 
-    // UNSAFE: the library copies the value during the call.
-    private func append<Value>(_ type: Character, value: Value) {
-        _ = withUnsafePointer(to: value) {
-            library.appendBasic(pointer, Self.code(type), UnsafeRawPointer($0))
-        }
+    func append(_ value: UInt32) { writer.append("u", value) }
+    func append(_ value: UInt16) { writer.append("q", value) }
+    func append(_ value: Int32) { writer.append("i", UInt32(bitPattern: value)) }
+    func append(_ value: UInt64) { writer.append("t", value) }
+    func append(_ value: Double) { writer.append("d", value.bitPattern) }
+    func append(_ value: Bool) { writer.append("b", UInt32(value ? 1 : 0)) }
+    func append(_ text: String) { writer.append(text) }
+    func append(bytes: [UInt8]) { writer.append(bytes: bytes) }
+
+    /// The descriptor stays the caller's: a copy of it is sent. What cannot be copied leads to a message that its
+    /// receiver refuses.
+    func append(descriptor: Int32) {
+        writer.append("h", UInt32(descriptors.count))
+        let copy = OwnedDescriptor(owning: fcntl(descriptor, F_DUPFD_CLOEXEC, 0))
+        if copy.isValid { descriptors.append(copy) }
     }
 
-    func append(_ value: UInt32) { append("u", value: value) }
-    func append(_ value: UInt16) { append("q", value: value) }
-    func append(_ value: Int32) { append("i", value: value) }
-    func append(_ value: UInt64) { append("t", value: value) }
-    func append(_ value: Double) { append("d", value: value) }
-    func append(_ value: Bool) { append("b", value: Int32(value ? 1 : 0)) }
-    /// The descriptor stays the caller's. **Only on a connection that is ready**: the library waits for it otherwise.
-    func append(descriptor: Int32) { append("h", value: descriptor) }
-
-    func append(_ text: String) {
-        _ = text.withCString { library.appendBasic(pointer, Self.code("s"), UnsafeRawPointer($0)) }
-    }
-
-    func append(bytes: [UInt8]) {
-        _ = bytes.withUnsafeBytes {
-            library.appendArray(pointer, Self.code("y"), $0.baseAddress, $0.count)
-        }
-    }
-
+    /// An array ("a"), variant ("v"), structure ("r") or entry of a dictionary ("e") of these types.
     func append(_ type: Character, _ contents: String, _ body: () -> Void) {
-        guard library.openContainer(pointer, Self.code(type), contents) >= 0 else { return }
+        writer.begin(type, Array(contents.utf8))
         body()
-        _ = library.closeContainer(pointer)
+        writer.end()
     }
 }

@@ -179,8 +179,6 @@ package struct SessionSide: Sendable, Equatable {
 
     /// RLIMIT_NOFILE; nil when it could not be asked.
     package var descriptors: DescriptorLimit?
-    /// Whether libsystemd can be opened.
-    package var hasBusLibrary = false
     /// Whether the environment names a session bus, or there is one at the usual place.
     package var hasBusAddress = false
     /// XDG_RUNTIME_DIR; nil when it is not set.

@@ -196,7 +196,6 @@ extension DoctorFacts {
     private static func gatherSession() -> SessionSide {
         var session = SessionSide()
         session.descriptors = try? DescriptorLimit.current()
-        session.hasBusLibrary = LoadedLibrary("libsystemd.so.0") != nil
         session.hasBusAddress = SystemFiles.variable("DBUS_SESSION_BUS_ADDRESS") != nil
         guard let path = SystemFiles.variable("XDG_RUNTIME_DIR") else { return session }
         if access("\(path)/bus", R_OK | W_OK) == 0 { session.hasBusAddress = true }

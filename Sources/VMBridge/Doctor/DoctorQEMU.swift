@@ -3,7 +3,7 @@ import VMBridgeCore
 extension Doctor {
     /// What the two sources for QEMU would find here.
     static func qemuSources(_ facts: DoctorFacts) -> [DoctorFinding] {
-        [guestMemory(facts.devices), busLibrary(facts.session)]
+        [guestMemory(facts.devices), bus(facts.session)]
     }
 
     /// Whether a guest's memory becomes dma-bufs for vhost-user-gpu.
@@ -28,18 +28,9 @@ extension Doctor {
             .value("size_mib", .number(size))
     }
 
-    /// libsystemd speaks D-Bus for us.
-    private static func busLibrary(_ session: SessionSide) -> DoctorFinding {
+    private static func bus(_ session: SessionSide) -> DoctorFinding {
         func finding(_ state: DoctorFinding.State, _ text: String) -> DoctorFinding {
             DoctorFinding(.sources, "qemu.bus", "qemu: D-Bus", state, text)
-                .value("library", .flag(session.hasBusLibrary))
-        }
-        guard session.hasBusLibrary else {
-            return finding(
-                .missing,
-                "libsystemd.so.0 cannot be opened: the sources qemu and qemu-bus do not work"
-            ).advising("Install libsystemd0 (Debian), or systemd's library of your distribution.")
-                .losing("QEMU's D-Bus display")
         }
         guard session.hasBusAddress else {
             return finding(.note, "peer to peer by QMP; there is no session bus for qemu-bus")

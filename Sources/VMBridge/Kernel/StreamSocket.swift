@@ -41,6 +41,15 @@ struct StreamSocket: ~Copyable {
         self.descriptor = descriptor
     }
 
+    /// The same for a listener of any name.
+    init(connectingTo name: SocketName) throws(KernelError) {
+        let descriptor = OwnedDescriptor(owning: try check(vmb_stream_socket(), "socket"))
+        try check(
+            vmb_socket_connect_name(descriptor.number, name.bytes, name.bytes.count), "connect",
+            subject: name.description)
+        self.descriptor = descriptor
+    }
+
     /// Hands the descriptor over.
     consuming func intoDescriptor() -> OwnedDescriptor { descriptor }
 
@@ -61,14 +70,38 @@ struct StreamSocket: ~Copyable {
     func receive(
         into bytes: inout [UInt8], descriptors: inout DescriptorBundle
     ) -> StreamReceiveResult {
+        // UNSAFE: the array is lent for the call, and the shim writes within its length.
+        bytes.withUnsafeMutableBytes { receive(into: $0, &descriptors) }
+    }
+
+    /// The same behind what the array has, at most so many bytes; only as much memory is taken.
+    func receive(
+        appending most: Int, to bytes: inout [UInt8], descriptors: inout DescriptorBundle
+    ) -> StreamReceiveResult {
+        var result = StreamReceiveResult.wouldBlock
+        bytes.append(addingCapacity: most) { (room: inout OutputSpan<UInt8>) in
+            // UNSAFE: memory of the array's that nobody has written yet; the shim writes within its length, and what it
+            // wrote is counted.
+            room.withUnsafeMutableBufferPointer { (buffer, count) in
+                let rest = UnsafeMutableRawBufferPointer(
+                    rebasing: UnsafeMutableRawBufferPointer(buffer)[count...])
+                result = receive(
+                    into: UnsafeMutableRawBufferPointer(rebasing: rest.prefix(most)), &descriptors)
+                if case .bytes(let received) = result { count += received }
+            }
+        }
+        return result
+    }
+
+    // UNSAFE: memory that the callers lend; the shim writes within its length.
+    private func receive(
+        into memory: UnsafeMutableRawBufferPointer, _ descriptors: inout DescriptorBundle
+    ) -> StreamReceiveResult {
         descriptors.reset()
         var resets = 0
         while true {
-            // UNSAFE: the array is lent for the call, and the shim writes within its length.
-            let (answer, flags) = bytes.withUnsafeMutableBytes { bytes in
-                descriptors.fill {
-                    vmb_socket_receive(number, bytes.baseAddress, bytes.count, $0)
-                }
+            let (answer, flags) = descriptors.fill {
+                vmb_socket_receive(number, memory.baseAddress, memory.count, $0)
             }
             if flags & VMB_MSG_CTRUNC != 0 { descriptors.reset() }
             switch Int32(-min(answer, 0)) {
@@ -87,13 +120,19 @@ struct StreamSocket: ~Copyable {
     /// `SIGPIPE`.
     func send(_ bytes: [UInt8], from start: Int, descriptor: Int32? = nil) -> StreamSendResult {
         guard bytes.indices.contains(start) else { return .sent(0) }
-        let descriptors = descriptor.map { [$0] } ?? []
+        return send(bytes, start..<bytes.count, descriptors: descriptor.map { [$0] } ?? [])
+    }
+
+    /// The same for a range, with any number of lent descriptors.
+    func send(_ bytes: [UInt8], _ range: Range<Int>, descriptors: [Int32]) -> StreamSendResult {
+        let range = range.clamped(to: bytes.indices)
+        guard !range.isEmpty else { return .sent(0) }
         while true {
-            // UNSAFE: both arrays are lent for the call and only read; the offset is below the count.
+            // UNSAFE: both arrays are lent for the call and only read; the range is within the bytes.
             let answer = bytes.withUnsafeBytes { bytes in
                 descriptors.withUnsafeBufferPointer { descriptors in
                     vmb_socket_send(
-                        number, bytes.baseAddress.map { $0 + start }, bytes.count - start,
+                        number, bytes.baseAddress.map { $0 + range.lowerBound }, range.count,
                         descriptors.baseAddress, UInt32(descriptors.count))
                 }
             }

@@ -37,7 +37,6 @@ enum DoctorHosts {
         facts.devices.user = "alice"
         facts.session.descriptors = DescriptorLimit(soft: 1024, hard: 524_288)
         facts.session.runtimeDirectory = .init(path: "/run/user/1000")
-        facts.session.hasBusLibrary = true
         facts.session.hasBusAddress = true
         facts.compositor = .offers(offer)
         return facts
@@ -422,9 +421,6 @@ enum DoctorHosts {
         Case(
             "sources.qemu.bus", .note, "no session bus", "dbus-run-session",
             host { $0.session.hasBusAddress = false }),
-        Case(
-            "sources.qemu.bus", .missing, "libsystemd.so.0", "libsystemd0",
-            loss: "QEMU's D-Bus display", host { $0.session.hasBusLibrary = false }),
         Case("sources.hyper-dmabuf.node", .ok, "does not have the driver", perfect),
         Case(
             "sources.hyper-dmabuf.node", .ok, "read by /r",

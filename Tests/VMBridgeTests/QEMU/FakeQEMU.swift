@@ -8,6 +8,7 @@ import VMBridgeCore
 /// A QEMU with the D-Bus display, as the test wants it: its QMP, its objects, and its end of each listener.
 final class FakeQEMU: DBusHandler {
     private let loop: EventLoop
+    private let reaper: DescriptorReaper
     let machineProtocol: FakeQMP
     private var main: DBusConnection?
     private(set) var listener: DBusConnection?
@@ -16,7 +17,7 @@ final class FakeQEMU: DBusHandler {
     /// Commands of QMP that came.
     private(set) var commands: [String] = []
     /// Answers that came to calls at the listener: true for an error.
-    private(set) var answers: [UInt64: Bool] = [:]
+    private(set) var answers: [UInt32: Bool] = [:]
     /// What it says of itself.
     var consoles: [UInt32] = [0]
     var isAbsolute = true
@@ -29,6 +30,7 @@ final class FakeQEMU: DBusHandler {
 
     init(path: String, loop: EventLoop) throws {
         self.loop = loop
+        reaper = try DescriptorReaper()
         machineProtocol = try FakeQMP(path: path)
     }
 
@@ -47,7 +49,7 @@ final class FakeQEMU: DBusHandler {
                 throw CameWithoutDescriptor()
             }
             main = try DBusConnection(
-                socket: socket, isServer: true, loop: loop, handler: self)
+                socket: socket, isServer: true, loop: loop, reaper: reaper, handler: self)
         }
     }
 
@@ -78,7 +80,7 @@ final class FakeQEMU: DBusHandler {
     func dbusReceived(_ message: DBusMessage, _ connection: DBusConnection) {
         switch message.kind {
         case .reply, .error:
-            if let cookie = message.replyCookie { answers[cookie] = message.kind == .error }
+            if let serial = message.replySerial { answers[serial] = message.kind == .error }
         case .call: if !isMute { take(message, connection) }
         case .signal, nil: break
         }
@@ -91,7 +93,7 @@ final class FakeQEMU: DBusHandler {
             connection.answer(message)
             guard let socket = message.readDescriptor(), !refusesListeners else { return }
             listener = try? DBusConnection(
-                socket: socket, isServer: true, loop: loop, handler: self)
+                socket: socket, isServer: true, loop: loop, reaper: reaper, handler: self)
         case "Press", "Release":
             let kind = message.interface.hasSuffix("Keyboard") ? "key" : "button"
             told.append("\(kind) \(message.readU32() ?? 999) \(message.member)")
@@ -143,14 +145,14 @@ final class FakeQEMU: DBusHandler {
     @discardableResult
     func call(
         _ member: String, interface: String = "org.qemu.Display1.Listener",
-        path: String = "/org/qemu/Display1/Listener", _ fill: (DBusMessage) -> Void = { _ in }
-    ) -> UInt64? { listener?.call(nil, path, interface, member, fill) }
+        path: String = "/org/qemu/Display1/Listener", _ fill: (DBusBody) -> Void = { _ in }
+    ) -> UInt32? { listener?.call(nil, path, interface, member, fill) }
 
     @discardableResult
     func scanout(
         _ width: UInt32, _ height: UInt32, stride: UInt32? = nil, pixman: UInt32 = xrgb,
         count: Int? = nil, byte: UInt8 = 0x55
-    ) -> UInt64? {
+    ) -> UInt32? {
         call("Scanout") {
             $0.append(width)
             $0.append(height)
@@ -163,7 +165,7 @@ final class FakeQEMU: DBusHandler {
 
     @discardableResult
     func update(_ x: Int32, _ y: Int32, _ width: Int32, _ height: Int32, count: Int? = nil)
-        -> UInt64?
+        -> UInt32?
     {
         call("Update") {
             for value in [x, y, width, height] { $0.append(value) }
@@ -176,7 +178,7 @@ final class FakeQEMU: DBusHandler {
     }
 
     @discardableResult
-    func map(_ descriptor: Int32?, _ width: UInt32, _ height: UInt32, offset: UInt32 = 0) -> UInt64?
+    func map(_ descriptor: Int32?, _ width: UInt32, _ height: UInt32, offset: UInt32 = 0) -> UInt32?
     {
         call("ScanoutMap", interface: "org.qemu.Display1.Listener.Unix.Map") {
             if let descriptor { $0.append(descriptor: descriptor) }
@@ -185,7 +187,7 @@ final class FakeQEMU: DBusHandler {
     }
 
     @discardableResult
-    func dmaBuf(_ descriptor: Int32, _ width: UInt32, _ height: UInt32) -> UInt64? {
+    func dmaBuf(_ descriptor: Int32, _ width: UInt32, _ height: UInt32) -> UInt32? {
         call("ScanoutDMABUF") {
             $0.append(descriptor: descriptor)
             for value in [width, height, width * 4, FourCC.xrgb8888.rawValue] { $0.append(value) }
@@ -235,8 +237,7 @@ final class QEMUHarness {
         }
     }
 
-    /// Until QEMU has a listener, and has asked for its abilities as QEMU does first of all. Descriptors must not
-    /// come before: libsystemd ends a connection over any that it reads together with the authentication's last word.
+    /// Until QEMU has a listener, and has asked for its abilities as QEMU does first of all.
     func attach() throws {
         try wait { source.isConnected && qemu.listener?.isReady == true }
         let abilities = qemu.call("GetAll", interface: "org.freedesktop.DBus.Properties") {
@@ -248,7 +249,7 @@ final class QEMUHarness {
     /// Until a call is answered.
     ///
     /// - Returns: whether by an error.
-    func answer(_ cookie: UInt64?) throws -> Bool {
+    func answer(_ cookie: UInt32?) throws -> Bool {
         let cookie = try #require(
             cookie,
             "the call was not sent: \(qemu.whyClosed); our end: \(source.words ?? ""), \(session.refusals)"

@@ -97,7 +97,7 @@ import VMBridgeCore
         let harness = try QEMUHarness()
         try harness.attach()
         harness.qemu.scanout(64, 32)
-        func define(_ width: Int32, _ height: Int32, _ count: Int) -> UInt64? {
+        func define(_ width: Int32, _ height: Int32, _ count: Int) -> UInt32? {
             harness.qemu.call("CursorDefine") {
                 for value in [width, height, 1, 2] { $0.append(value) }
                 $0.append(bytes: [UInt8](repeating: 0xff, count: count))
@@ -120,7 +120,7 @@ import VMBridgeCore
         try harness.attach()
         let qemu = harness.qemu
         #expect(try !harness.answer(qemu.scanout(64, 32)))
-        let wrong: [UInt64?] = [
+        let wrong: [UInt32?] = [
             qemu.scanout(64, 32, count: 64 * 32 * 4 - 1), qemu.scanout(0, 0),
             qemu.scanout(4, 4, stride: 3),
             qemu.scanout(.max, .max, stride: .max, count: 16), qemu.scanout(4, 4, pixman: 1),
@@ -155,7 +155,7 @@ import VMBridgeCore
         let mapped = "org.qemu.Display1.Listener.Unix.Map"
         // Whatever is shown stays, and goes on.
         for isMapped in [false, true] {
-            func change() -> UInt64? {
+            func change() -> UInt32? {
                 guard isMapped else { return qemu.update(0, 0, 64, 32) }
                 return qemu.call("UpdateMap", interface: mapped) {
                     for value in [0, 0, 64, 32] as [Int32] { $0.append(value) }

@@ -24,8 +24,12 @@ final class CanvasPixels {
     /// Copies pixels into it; nothing when they lie outside it, or outside what came.
     ///
     /// - Returns: bytes copied.
-    func write(_ copy: QEMUCopy, from bytes: DBusBytes) -> UInt64 {
-        let source = bytes.memory
+    func write(_ copy: QEMUCopy, from bytes: ArraySlice<UInt8>) -> UInt64 {
+        bytes.withUnsafeBytes { write(copy, from: $0) }
+    }
+
+    // UNSAFE: bytes that are lent for the call; a copy stays within what its picture has.
+    private func write(_ copy: QEMUCopy, from source: UnsafeRawBufferPointer) -> UInt64 {
         let rows = Int(copy.target.height)
         guard rows > 0, copy.rowBytes > 0, copy.target.fits(in: picture.size),
             copy.rowBytes == Int(copy.target.width) * Int(picture.pixelBytes), copy.start >= 0,
@@ -60,7 +64,7 @@ final class CanvasPixels {
             rowBytes: Int(min(old.size.width, picture.size.width) * old.pixelBytes))
         // UNSAFE: lent for the call.
         _ = larger.write(
-            copy, from: DBusBytes(memory: UnsafeRawBufferPointer(start: memory, count: count)))
+            copy, from: UnsafeRawBufferPointer(start: memory, count: count))
         return larger
     }
 

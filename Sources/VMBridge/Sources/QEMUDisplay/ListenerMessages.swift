@@ -24,14 +24,12 @@ enum ListenerMessages {
 
     /// Reads a call.
     ///
-    /// - Parameters:
-    ///   - bundle: takes its descriptors; empty before.
-    ///   - body: is lent its bytes, none for calls without.
+    /// - Parameter bundle: takes its descriptors; empty before.
+    /// - Returns: the call, and its bytes, none for calls without.
     /// - Throws: `unsupported` for another call, `malformed` for other types, `badDescriptor` when one cannot be had.
     static func read(
-        _ message: DBusMessage, _ bundle: inout DescriptorBundle,
-        _ body: (QEMUListenerCall, DBusBytes?) throws(Refusal) -> Void
-    ) throws(Refusal) {
+        _ message: DBusMessage, _ bundle: inout DescriptorBundle
+    ) throws(Refusal) -> (call: QEMUListenerCall, bytes: ArraySlice<UInt8>) {
         let member = message.member
         guard message.path == path, let known = signatures[member],
             message.interface == known.interface
@@ -44,85 +42,73 @@ enum ListenerMessages {
             throw Refusal(
                 .malformed, "\(member) came with other types than (\(known.signature)).")
         }
-        let broken = Refusal(.malformed, "\(member) cannot be read.")
-        switch member {
+        if let (call, bytes) = readBytes(message) { return (call, bytes) }
+        if let call = try readWithout(message, &bundle) { return (call, []) }
+        throw Refusal(.malformed, "\(member) cannot be read.")
+    }
+
+    /// Calls that bring bytes; nil for others, and for what cannot be read.
+    private static func readBytes(
+        _ message: DBusMessage
+    ) -> (QEMUListenerCall, ArraySlice<UInt8>)? {
+        switch message.member {
         case "Scanout":
             guard let width = message.readU32(), let height = message.readU32(),
-                let stride = message.readU32(), let pixman = message.readU32()
-            else { throw broken }
-            try readBytes(message, broken) { (bytes) throws(Refusal) in
-                try body(
-                    .scanout(
-                        width: width, height: height, stride: stride, pixman: pixman,
-                        bytes: bytes.count), bytes)
-            }
+                let stride = message.readU32(), let pixman = message.readU32(),
+                let bytes = message.readBytes()
+            else { return nil }
+            let call = QEMUListenerCall.scanout(
+                width: width, height: height, stride: stride, pixman: pixman, bytes: bytes.count)
+            return (call, bytes)
         case "Update":
             guard let area = readArea(message), let stride = message.readU32(),
-                let pixman = message.readU32()
-            else { throw broken }
-            try readBytes(message, broken) { (bytes) throws(Refusal) in
-                try body(
-                    .update(area, stride: stride, pixman: pixman, bytes: bytes.count), bytes)
-            }
+                let pixman = message.readU32(), let bytes = message.readBytes()
+            else { return nil }
+            return (.update(area, stride: stride, pixman: pixman, bytes: bytes.count), bytes)
         case "CursorDefine":
-            guard let area = readArea(message) else { throw broken }
-            try readBytes(message, broken) { (bytes) throws(Refusal) in
-                try body(
-                    .cursorDefine(
-                        width: area.x, height: area.y, hotX: area.width, hotY: area.height,
-                        bytes: bytes.count), bytes)
-            }
+            guard let area = readArea(message), let bytes = message.readBytes() else { return nil }
+            let call = QEMUListenerCall.cursorDefine(
+                width: area.x, height: area.y, hotX: area.width, hotY: area.height,
+                bytes: bytes.count)
+            return (call, bytes)
+        default: return nil
+        }
+    }
+
+    /// The other calls; nil for what cannot be read.
+    private static func readWithout(
+        _ message: DBusMessage, _ bundle: inout DescriptorBundle
+    ) throws(Refusal) -> QEMUListenerCall? {
+        switch message.member {
         case "MouseSet":
             guard message.readI32() != nil, message.readI32() != nil, let on = message.readI32()
-            else { throw broken }
-            try body(.mouseSet(isShown: on != 0), nil)
-        case "UpdateDMABUF":
-            guard let area = readArea(message) else { throw broken }
-            try body(.updateDMABUF(area), nil)
-        case "UpdateMap":
-            guard let area = readArea(message) else { throw broken }
-            try body(.updateMap(area), nil)
+            else { return nil }
+            return .mouseSet(isShown: on != 0)
+        case "UpdateDMABUF": return readArea(message).map { .updateDMABUF($0) }
+        case "UpdateMap": return readArea(message).map { .updateMap($0) }
         case "ScanoutMap":
             try readDescriptor(message, &bundle)
             guard let offset = message.readU32(), let width = message.readU32(),
                 let height = message.readU32(), let stride = message.readU32(),
                 let pixman = message.readU32()
-            else { throw broken }
-            try body(
-                .scanoutMap(
-                    offset: offset, width: width, height: height, stride: stride, pixman: pixman),
-                nil)
+            else { return nil }
+            return .scanoutMap(
+                offset: offset, width: width, height: height, stride: stride, pixman: pixman)
         case "ScanoutDMABUF":
             try readDescriptor(message, &bundle)
             guard let width = message.readU32(), let height = message.readU32(),
                 let stride = message.readU32(), let fourcc = message.readU32(),
                 let modifier = message.readU64(), let isBottomUp = message.readBool()
-            else { throw broken }
-            try body(
-                .scanoutDMABUF(
-                    QEMUDMABUF(
-                        width: width, height: height, strides: [stride], fourcc: fourcc,
-                        modifier: modifier, isBottomUp: isBottomUp)), nil)
+            else { return nil }
+            return .scanoutDMABUF(
+                QEMUDMABUF(
+                    width: width, height: height, strides: [stride], fourcc: fourcc,
+                    modifier: modifier, isBottomUp: isBottomUp))
         case "ScanoutDMABUF2":
-            try body(.scanoutDMABUF(try readPlanes(message, &bundle, broken)), nil)
-        default: try body(.disable, nil)
+            return try readPlanes(message, &bundle).map { .scanoutDMABUF($0) }
+        case "Disable": return .disable
+        default: return nil
         }
-    }
-
-    private static func readBytes(
-        _ message: DBusMessage, _ broken: Refusal,
-        _ body: (DBusBytes) throws(Refusal) -> Void
-    ) throws(Refusal) {
-        let refusal = message.readBytes { bytes -> Refusal? in
-            do throws(Refusal) {
-                try body(bytes)
-                return nil
-            } catch {
-                return error
-            }
-        }
-        guard let refusal else { throw broken }
-        if let refusal { throw refusal }
     }
 
     private static func readArea(_ message: DBusMessage) -> QEMUArea? {
@@ -141,8 +127,8 @@ enum ListenerMessages {
     }
 
     private static func readPlanes(
-        _ message: DBusMessage, _ bundle: inout DescriptorBundle, _ broken: Refusal
-    ) throws(Refusal) -> QEMUDMABUF {
+        _ message: DBusMessage, _ bundle: inout DescriptorBundle
+    ) throws(Refusal) -> QEMUDMABUF? {
         let queue = DescriptorQueue()
         let count = message.readDescriptors(limit: 4) { queue.append($0) }
         while let descriptor = queue.takeFirst() { _ = bundle.append(descriptor) }
@@ -155,7 +141,7 @@ enum ListenerMessages {
             let planes = message.readU32(), let fourcc = message.readU32(),
             let backingWidth = message.readU32(), let backingHeight = message.readU32(),
             let modifier = message.readU64(), let isBottomUp = message.readBool()
-        else { throw broken }
+        else { return nil }
         guard planes == strides.count else {
             throw Refusal(.badLayout, "\(planes) planes with \(strides.count) strides.")
         }
@@ -194,7 +180,7 @@ enum ListenerMessages {
         return true
     }
 
-    private static func appendInterfaces(_ answer: DBusMessage) {
+    private static func appendInterfaces(_ answer: DBusBody) {
         answer.append("v", "as") {
             answer.append("a", "s") { further.forEach { answer.append($0) } }
         }

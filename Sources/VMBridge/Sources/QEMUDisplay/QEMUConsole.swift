@@ -17,7 +17,7 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
     private var machine: QEMUConsoleMachine
     private var canvas: CanvasPixels?
     private var buffers: [BufferKey: CanvasBuffer] = [:]
-    private var putOff: [QEMUCallID: DBusMessage] = [:]
+    private var putOff: [QEMUCallID: DBusReturn] = [:]
     private var lastCall: UInt64 = 0
     private var timer: TimerID?
     private var pacing = QEMUPath.none
@@ -54,7 +54,8 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
             session: session, parent: surface, key: SurfaceKey(base | 1 << 40),
             firstBuffer: base << 30 | 1 << 29)
         timer = loop.makeTimer { [unowned self] now in self.timeCame(now) }
-        connection = try DBusConnection(socket: socket, loop: loop, handler: self)
+        connection = try DBusConnection(
+            socket: socket, loop: loop, reaper: reaper, handler: self)
     }
 
     /// Size of the guest's picture; zero without one.
@@ -99,27 +100,22 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
     private func take(
         _ message: DBusMessage, _ connection: DBusConnection, _ bundle: inout DescriptorBundle
     ) throws(Refusal) {
-        var called: QEMUListenerCall?
         let now = loop.now()
-        try ListenerMessages.read(message, &bundle) { (call, bytes) throws(Refusal) in
-            called = call
-            guard let bytes else { return }
-            // Bytes are lent for this closure only.
-            try takeBytes(call, bytes, now)
-        }
+        let (called, bytes) = try ListenerMessages.read(message, &bundle)
         switch called {
-        case nil, .scanout, .update, .cursorDefine: connection.answer(message)
+        case .scanout, .update, .cursorDefine:
+            try takeBytes(called, bytes, now)
+            connection.answer(message)
         case .mouseSet(let isShown):
             cursor.set(isShown: isShown)
             connection.answer(message)
         case .disable, .updateMap, .updateDMABUF, .scanoutMap, .scanoutDMABUF:
-            guard let called else { return }
             try take(called, message, connection, &bundle, now)
         }
     }
 
     private func takeBytes(
-        _ call: QEMUListenerCall, _ bytes: DBusBytes, _ now: UInt64
+        _ call: QEMUListenerCall, _ bytes: ArraySlice<UInt8>, _ now: UInt64
     ) throws(Refusal) {
         if case .cursorDefine(let width, let height, let hotX, let hotY, _) = call {
             try cursor.define(width: width, height: height, hotX: hotX, hotY: hotY, bytes)
@@ -149,7 +145,7 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
         if result.isAnswered {
             connection.answer(message)
         } else {
-            putOff[id] = message
+            putOff[id] = message.returnAddress
         }
         perform(result.actions, nil, &bundle, now: now)
         tellLoss()
@@ -243,14 +239,15 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
 
     // MARK: Actions
 
-    private func perform(_ actions: [QEMUConsoleAction], _ bytes: DBusBytes?, now: UInt64) {
+    private func perform(_ actions: [QEMUConsoleAction], _ bytes: ArraySlice<UInt8>?, now: UInt64) {
         guard !actions.isEmpty else { return }
         var none = DescriptorBundle()
         perform(actions, bytes, &none, now: now)
     }
 
     private func perform(
-        _ actions: [QEMUConsoleAction], _ bytes: DBusBytes?, _ bundle: inout DescriptorBundle,
+        _ actions: [QEMUConsoleAction], _ bytes: ArraySlice<UInt8>?,
+        _ bundle: inout DescriptorBundle,
         now: UInt64
     ) {
         for action in actions {
@@ -296,7 +293,7 @@ final class QEMUConsole<P: Presenter>: DBusHandler {
                 session.receive(.frame(record), at: now)
                 describe()
             case .answer(let call):
-                if let message = putOff.removeValue(forKey: call) { connection?.answer(message) }
+                if let caller = putOff.removeValue(forKey: call) { connection?.answer(caller) }
             }
         }
     }

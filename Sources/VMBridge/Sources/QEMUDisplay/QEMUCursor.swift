@@ -46,7 +46,7 @@ final class QEMUCursor<P: Presenter> {
 
     /// Another picture.
     func define(
-        width: Int32, height: Int32, hotX: Int32, hotY: Int32, _ bytes: DBusBytes
+        width: Int32, height: Int32, hotX: Int32, hotY: Int32, _ bytes: ArraySlice<UInt8>
     ) throws(Refusal) {
         guard (1...Self.limit).contains(width), (1...Self.limit).contains(height) else {
             throw Refusal(
@@ -63,7 +63,7 @@ final class QEMUCursor<P: Presenter> {
         }
         picture = (
             Size(width: UInt32(width), height: UInt32(height)),
-            HotSpot(x: UInt32(hotX), y: UInt32(hotY)), bytes.copy(count)
+            HotSpot(x: UInt32(hotX), y: UInt32(hotY)), Array(bytes.prefix(count))
         )
         apply()
     }

@@ -50,7 +50,7 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
     private var connection: DBusConnection?
     /// QEMU's own name on the bus; empty for a peer, nil while nobody is there.
     private var owner: String?
-    private var pending: [UInt64: Pending] = [:]
+    private var pending: [UInt32: Pending] = [:]
     private var consoles: [UInt32: Shown] = [:]
     private var generation: UInt64 = 0
     private var version: QEMUVersion?
@@ -169,9 +169,11 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
         do throws(KernelError) {
             if let bus {
                 connection = try DBusConnection(
-                    socket: try bus.connect(), isBus: true, loop: loop, handler: self)
+                    socket: try bus.connect(), isBus: true, loop: loop, reaper: reaper,
+                    handler: self)
             } else {
-                connection = try DBusConnection(sessionBusOn: loop, handler: self)
+                connection = try DBusConnection(
+                    sessionBusOn: loop, reaper: reaper, handler: self)
             }
         } catch  where bus != nil && error.call == "connect" {
             // A bus of the VM's own comes and goes with the VM: its absence is no fault.
@@ -209,7 +211,8 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
             var socket = OwnedDescriptor.none
             swap(&socket, &peerSocket)
             do throws(KernelError) {
-                connection = try DBusConnection(socket: socket, loop: loop, handler: self)
+                connection = try DBusConnection(
+                    socket: socket, loop: loop, reaper: reaper, handler: self)
             } catch {
                 giveUp("\(error)")
             }
@@ -238,10 +241,10 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
             "type='signal',sender='\(name)',interface='\(ListenerMessages.properties)'",
         ]
         for rule in rules {
-            let cookie = connection.call(
+            let serial = connection.call(
                 Self.busName, Self.busPath, Self.busName, "AddMatch"
             ) { $0.append(rule) }
-            if let cookie { pending[cookie] = .matched }
+            if let serial { pending[serial] = .matched }
         }
         askForOwner()
     }
@@ -256,11 +259,11 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
         guard connection === self.connection else { return }
         switch message.kind {
         case .reply, .error:
-            guard let cookie = message.replyCookie else { return }
-            if let question = pending.removeValue(forKey: cookie) {
+            guard let serial = message.replySerial else { return }
+            if let question = pending.removeValue(forKey: serial) {
                 return answered(question, message)
             }
-            for shown in consoles.values where shown.input.answered(cookie) { return }
+            for shown in consoles.values where shown.input.answered(serial) { return }
         case .signal: signalled(message)
         case .call: connection.refuse(message, 1)
         case nil: break
@@ -269,11 +272,11 @@ package final class QEMUDisplaySource<P: Presenter>: VMSource<P>, DBusHandler {
 
     private func ask(
         _ question: Pending, _ path: String, _ interface: String, _ member: String,
-        to destination: String? = nil, _ fill: (DBusMessage) -> Void = { _ in }
+        to destination: String? = nil, _ fill: (DBusBody) -> Void = { _ in }
     ) {
         let target = destination ?? (owner?.isEmpty == false ? owner : nil)
-        let cookie = connection?.call(target, path, interface, member, fill)
-        if let cookie { pending[cookie] = question }
+        let serial = connection?.call(target, path, interface, member, fill)
+        if let serial { pending[serial] = question }
     }
 
     private func askForOwner() {

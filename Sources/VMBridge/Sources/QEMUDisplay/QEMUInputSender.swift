@@ -14,7 +14,7 @@ final class QEMUInputSender {
     private let path: String
     private let loop: EventLoop
     private var translator = QEMUInputTranslator(size: .zero, isAbsolute: false)
-    private var places: Set<UInt64> = []
+    private var places: Set<UInt32> = []
     private var heldPlace: InputPoint?
     private var timer: TimerID?
     private var wanted: Size?
@@ -82,23 +82,23 @@ final class QEMUInputSender {
     private func flushPlace() {
         guard let place = heldPlace else { return }
         heldPlace = nil
-        let cookie = connection.call(
+        let serial = connection.call(
             destination, path, "org.qemu.Display1.Mouse", "SetAbsPosition"
         ) {
             $0.append(UInt32(clamping: place.x / 256))
             $0.append(UInt32(clamping: place.y / 256))
         }
-        if let cookie { places.insert(cookie) }
+        if let serial { places.insert(serial) }
     }
 
     /// An answer came; true if it was to one of its calls.
-    func answered(_ cookie: UInt64) -> Bool {
-        guard places.remove(cookie) != nil else { return false }
+    func answered(_ serial: UInt32) -> Bool {
+        guard places.remove(serial) != nil else { return false }
         if places.count < Self.placeLimit { flushPlace() }
         return true
     }
 
-    private func tell(_ interface: String, _ member: String, _ fill: (DBusMessage) -> Void) {
+    private func tell(_ interface: String, _ member: String, _ fill: (DBusBody) -> Void) {
         connection.call(
             destination, path, "org.qemu.Display1." + interface, member, wantsAnswer: false, fill)
     }
