@@ -1,4 +1,5 @@
 import Descriptors
+import Glibc
 import Testing
 import VMBridgeCore
 
@@ -35,6 +36,11 @@ import VMBridgeCore
             let loop = try EventLoop()
             let path = directory + "/bus"
             let daemon = try Self.startBus(path)
+            // A child that nobody takes the end of keeps the testing library from seeing the ends of its own.
+            defer {
+                daemon.kill()
+                while !daemon.reap() { usleep(1000) }
+            }
             var socket = OwnedDescriptor.none
             try wait(loop) {
                 if !socket.isValid { socket = (try? BusSocket(path: path).connect()) ?? .none }
