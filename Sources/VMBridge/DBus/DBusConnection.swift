@@ -328,8 +328,11 @@ final class DBusConnection {
         return "org.freedesktop.DBus.Error." + name
     }
 
+    /// Numbers a message, fills and sends it.
+    ///
+    /// - Returns: its number.
     @discardableResult
-    private func send(_ header: DBusHeader, _ fill: (DBusBody) -> Void) -> UInt32 {
+    func send(_ header: DBusHeader, _ fill: (DBusBody) -> Void) -> UInt32 {
         let body = DBusBody()
         fill(body)
         var header = header

@@ -25,6 +25,8 @@ final class FakeQEMU: DBusHandler {
     var isMute = false
     /// Whether it takes no listener, though it says that it does.
     var refusesListeners = false
+    /// What it answers when it is asked for an interface's properties, in place of the usual.
+    var answerInstead: [String: (DBusBody) -> Void] = [:]
     /// Why its last connection ended, by its own library.
     private(set) var whyClosed = ""
 
@@ -69,6 +71,9 @@ final class FakeQEMU: DBusHandler {
         machineProtocol.close()
     }
 
+    /// Says something at the connection that is not a listener's, and nobody asked for.
+    func signal(_ fill: (DBusConnection) -> Void) { if let main { fill(main) } }
+
     func dbusReady(_ connection: DBusConnection) {}
 
     func dbusClosed(_ why: String, _ connection: DBusConnection) {
@@ -112,6 +117,7 @@ final class FakeQEMU: DBusHandler {
     private func answerAll(
         _ interface: String, _ message: DBusMessage, _ connection: DBusConnection
     ) {
+        if let instead = answerInstead[interface] { return connection.answer(message, instead) }
         connection.answer(message) { answer in
             func property(_ name: String, _ type: String, _ value: () -> Void) {
                 answer.append("e", "sv") {
