@@ -137,7 +137,9 @@ final class DBusConnection {
     private func pump() {
         for _ in 0..<Self.turn {
             guard isOpen, !isReadingPaused else { return updateInterest() }
-            if !takeNext(), !receive() { return updateInterest() }
+            // One message is all there is as a rule: of what is still in the socket the loop tells, and looking for it
+            // costs a call each time.
+            guard takeNext() ? !input.isEmpty : receive() else { return updateInterest() }
         }
         updateInterest()
         // What has come already tells the loop nothing.

@@ -12,7 +12,7 @@ final class DepartingProcess: EventHandler {
         process.kill()
         guard !process.reap() else { return }
         let departing = DepartingProcess(process, loop)
-        // Without a registration the process is reaped when this one ends; that costs a table entry.
+        // Without a registration, or when the loop ends first, the process's own end takes care of it.
         _ = try? loop.register(process.watchable, .read, departing)
     }
 

@@ -60,7 +60,23 @@ package final class HelperProcess {
 
     deinit {
         kill()
-        _ = reap()
+        if !reap() { Self.reapLater(process) }
+    }
+
+    /// Takes the end of a killed process when it comes, on a thread that waits for it: nobody watches it any more, and
+    /// one that is never taken stands in the process table as long as we do.
+    private static func reapLater(_ process: pid_t) {
+        var thread = pthread_t()
+        // UNSAFE: the process's number travels as the pointer's bits; no memory is behind it.
+        let number = UnsafeMutableRawPointer(bitPattern: Int(process))
+        let code = pthread_create(
+            &thread, nil,
+            { number in
+                let process = pid_t(Int(bitPattern: number))
+                while waitpid(process, nil, 0) < 0 && errno == EINTR {}
+                return nil
+            }, number)
+        if code == 0 { pthread_detach(thread) }
     }
 }
 

@@ -101,6 +101,21 @@ struct WorkerProcessTests {
         #expect(!isThere(process))
     }
 
+    /// A zombie also keeps the testing library from seeing its own children end.
+    @Test("A process that nobody watches any more is taken from the process table")
+    func unwatched() throws {
+        let socket = try EventFile.make()
+        var process: Int32 = 0
+        do {
+            let helper = try HelperProcess(
+                path: "/bin/sh", arguments: ["-c", "exec sleep 100"], passing: socket.number)
+            process = helper.number
+            #expect(isThere(process))
+        }
+        for _ in 0..<5000 where isThere(process) { usleep(1000) }
+        #expect(!isThere(process))
+    }
+
     @Test("Nothing of a worker stays behind")
     func leaks() async {
         await #expect(processExitsWith: .success) {
