@@ -143,11 +143,12 @@ struct RecordLink: ~Copyable {
     /// The peer may have room again.
     mutating func becameWritable() { isOutputBlocked = false }
 
-    /// Sends what was written, as far as the peer's queue takes it.
+    /// Sends what was written, as far as the peer's queue takes it; nothing without a connection.
     ///
     /// - Parameter tap: is told of each datagram.
     /// - Returns: why the connection is of no use any longer.
     mutating func flush(_ tap: SessionTap? = nil) -> String? {
+        guard isConnected else { return nil }
         while !isOutputBlocked, !output.isEmpty {
             let (count, descriptors) = output.wholeRecords(upTo: SourceProtocol.maximumDatagram)
             switch send(count, descriptors) {

@@ -303,7 +303,7 @@ package final class SocketSource<P: Presenter>: VMSource<P> {
     private func say(_ record: BridgeRecord) { link.output.append(record) }
 
     private func flush() {
-        if isConnected, let why = link.flush(tap) { disconnect(why) }
+        if let why = link.flush(tap) { disconnect(why) }
     }
 
     /// Closes the socket and ends the session.
