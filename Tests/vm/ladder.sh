@@ -71,7 +71,7 @@ fences_are_kept() {
     expect "$label: the producers end well" vms_end_well
     expect "$label: frames with a fence of 600 ms are shown" between 3 "$(count a shown)" 4
     expect "$label: none before its fence" equal "$(count a early)" 0
-    expect "$label: and soon after it" between 1 "$(count a mean_signal_to_presented_ns)" "$(milliseconds 2000)"
+    expect "$label: and soon after it" between 1 "$(count a mean_signal_to_presented_ns)" "$(milliseconds 500)"
     expect "$label: frames whose fence has signalled are shown meanwhile" between $((pace * 3)) "$(count b shown)" $((pace * 4))
     note "$label: beside them a frame took at most $(($(count b highest_latency_ns) / 1000000)) ms"
     expect "$label: a fence that fails is told" equal "$(count c reason_fence_failed)" 1
