@@ -40,7 +40,6 @@ final class DBusConnection {
     private let isBus: Bool
     private var socket: StreamSocket?
     private var registration: Registration?
-    private var interest = Interest.read
     private var timer: TimerID?
     private var phase: Phase
     private var input = DBusInput()
@@ -372,7 +371,6 @@ final class DBusConnection {
         var wanted: Interest = []
         if !isReadingPaused { wanted.insert(.read) }
         if isOutputBlocked { wanted.insert(.write) }
-        guard wanted != interest else { return }
-        if (try? loop.setInterest(registration, wanted)) != nil { interest = wanted }
+        _ = try? loop.setInterest(registration, wanted)
     }
 }

@@ -87,11 +87,13 @@ final class DBusMessage {
 
     /// An array of numbers; nil when there are more than a limit.
     func readU32s(limit: Int) -> [UInt32]? {
-        readArray("u", limit: limit) { self.readU32() }
-    }
-
-    func readTexts(limit: Int) -> [String]? {
-        readArray("s", limit: limit) { self.readText() }
+        guard enter("a", "u") else { return nil }
+        var numbers: [UInt32] = []
+        while !isAtEnd {
+            guard numbers.count < limit, let next = readU32() else { return nil }
+            numbers.append(next)
+        }
+        return exit() ? numbers : nil
     }
 
     /// Hands descriptors over; nil when there are more than a limit, or one cannot be had.
@@ -104,18 +106,6 @@ final class DBusMessage {
             count += 1
         }
         return exit() ? count : nil
-    }
-
-    private func readArray<Element>(
-        _ type: String, limit: Int, _ element: () -> Element?
-    ) -> [Element]? {
-        guard enter("a", type) else { return nil }
-        var elements: [Element] = []
-        while !isAtEnd {
-            guard elements.count < limit, let next = element() else { return nil }
-            elements.append(next)
-        }
-        return exit() ? elements : nil
     }
 
     /// Enters an array ("a"), variant ("v"), structure ("r") or entry of a dictionary ("e").

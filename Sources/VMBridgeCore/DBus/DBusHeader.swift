@@ -82,9 +82,8 @@ public struct DBusHeader: Equatable, Sendable {
                 || bytes[range.lowerBound] == UInt8(ascii: "B")
         else { throw Refusal(.malformed, "A message of D-Bus begins in another way.") }
         let isBigEndian = bytes[range.lowerBound] == UInt8(ascii: "B")
-        // Numbers are aligned to the message's own start.
-        let prefix = Array(bytes[range])
-        return DBusReader(prefix, 1..<prefix.count, isBigEndian: isBigEndian)
+        return DBusReader(
+            bytes, range.dropFirst(), origin: range.lowerBound, isBigEndian: isBigEndian)
     }
 
     /// Reads a whole message's header.

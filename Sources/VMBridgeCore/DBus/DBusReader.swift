@@ -1,17 +1,21 @@
 /// Reads values of D-Bus from bytes that somebody else has written, each within its bounds (D-Bus specification,
 /// "Marshaling"). A value that does not fit or is not well formed is nil; then the place is of no use any longer.
 struct DBusReader {
-    /// A whole message: values are aligned to its start.
     let bytes: [UInt8]
-    let isBigEndian: Bool
+    /// Where the message begins, to which its values are aligned.
+    private let origin: Int
+    private let isBigEndian: Bool
     /// Where the next value may begin.
     private(set) var position: Int
     /// Where the readable part ends.
     let end: Int
 
-    /// - Parameter range: what may be read, within the bytes.
-    init(_ bytes: [UInt8], _ range: Range<Int>, isBigEndian: Bool) {
+    /// - Parameters:
+    ///   - range: what may be read, within the bytes.
+    ///   - origin: where the message begins.
+    init(_ bytes: [UInt8], _ range: Range<Int>, origin: Int = 0, isBigEndian: Bool) {
         self.bytes = bytes
+        self.origin = origin
         self.isBigEndian = isBigEndian
         let range = range.clamped(to: bytes.indices)
         position = range.lowerBound
@@ -19,7 +23,7 @@ struct DBusReader {
     }
 
     mutating func align(_ alignment: Int) -> Bool {
-        let place = (position + alignment - 1) / alignment * alignment
+        let place = origin + (position - origin + alignment - 1) / alignment * alignment
         guard place <= end else { return false }
         position = place
         return true
@@ -48,13 +52,9 @@ struct DBusReader {
     /// A string or an object's path: UTF-8 without a zero, and a zero behind it.
     mutating func text() -> String? {
         guard let count = integer(UInt32.self), let range = take(Int(count)),
-            let zero = take(1), bytes[zero.lowerBound] == 0
+            let zero = take(1), bytes[zero.lowerBound] == 0, !bytes[range].contains(0)
         else { return nil }
-        return Self.text(bytes[range])
-    }
-
-    static func text(_ bytes: ArraySlice<UInt8>) -> String? {
-        bytes.contains(0) ? nil : String(validating: bytes, as: UTF8.self)
+        return String(validating: bytes[range], as: UTF8.self)
     }
 
     /// A row of complete types.
@@ -113,10 +113,5 @@ struct DBusReader {
         guard types[index] == UInt8(ascii: "{") else { return DBusType.length(types, at: index) }
         guard index > 0 else { return nil }
         return DBusType.length(types, at: index - 1).map { $0 - 1 }
-    }
-
-    /// Goes to where a container ends.
-    mutating func jump(to place: Int) {
-        if place >= position, place <= end { position = place }
     }
 }
