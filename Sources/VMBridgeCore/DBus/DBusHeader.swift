@@ -5,6 +5,8 @@ public enum DBusLimits {
     /// Bytes of a body: the largest array, and numbers beside it. The specification allows 128 MiB; QEMU sends one
     /// picture a message.
     public static let body: UInt32 = array + 4096
+    /// Bytes of a string: names, labels and sentences. Whoever cleans one looks at all of it.
+    public static let text: UInt32 = 16 * 1024
     /// Bytes of the header's fields: names and paths, of 255 bytes each as a rule.
     public static let fields: UInt32 = 16 * 1024
 }

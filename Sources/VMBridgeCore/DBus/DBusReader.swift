@@ -51,7 +51,8 @@ struct DBusReader {
 
     /// A string or an object's path: UTF-8 without a zero, and a zero behind it.
     mutating func text() -> String? {
-        guard let count = integer(UInt32.self), let range = take(Int(count)),
+        guard let count = integer(UInt32.self), count <= DBusLimits.text,
+            let range = take(Int(count)),
             let zero = take(1), bytes[zero.lowerBound] == 0, !bytes[range].contains(0)
         else { return nil }
         return String(validating: bytes[range], as: UTF8.self)

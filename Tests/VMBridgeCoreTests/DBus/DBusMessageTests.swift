@@ -108,6 +108,18 @@ import Testing
         #expect(cursor.number("d", UInt64.self) == 1.5.bitPattern)
     }
 
+    @Test func aTextHasAnEnd() throws {
+        for (count, isRead) in [(DBusLimits.text, true), (DBusLimits.text + 1, false)] {
+            var body = DBusBodyWriter()
+            body.append(String(repeating: "\u{1b}", count: Int(count)))
+            var header = Self.questionHeader
+            header.signature = body.signature
+            let bytes = header.bytes(bodyCount: body.bytes.count) + body.bytes
+            var cursor = DBusCursor(bytes, try DBusHeader(bytes))
+            #expect((cursor.text() != nil) == isRead)
+        }
+    }
+
     @Test func numbersOfTheOtherEnd() throws {
         var bytes: [UInt8] = [UInt8(ascii: "B"), 2, 1, 1]
         bytes += [0, 0, 0, 4, 0, 0, 0, 9, 0, 0, 0, 15]
