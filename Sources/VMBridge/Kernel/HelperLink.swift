@@ -66,7 +66,6 @@ final class HelperLink: EventHandler, TimerHandler {
         registration = nil
         socket = nil
         disarm()
-        if let process { DepartingProcess.watch(process, loop) }
         process = nil
     }
 

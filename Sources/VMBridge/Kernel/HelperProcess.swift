@@ -2,15 +2,14 @@ import CLinux
 import Descriptors
 import Glibc
 
-/// A child process that the loop never waits for: its end is something to watch, and ending it is a
-/// signal that cannot be ignored. It is killed with the value that stands for it.
+/// A child process that the loop never waits for: ending it is a signal that cannot be ignored. It is killed with the
+/// value that stands for it.
 package final class HelperProcess {
     /// The descriptor number that the child finds its socket at.
     package static let socketNumber: Int32 = 3
 
     private let process: pid_t
     private let handle: OwnedDescriptor
-    private var isReaped = false
 
     /// Starts a program with this process's environment. Its standard input and output go nowhere.
     ///
@@ -39,32 +38,19 @@ package final class HelperProcess {
         handle = OwnedDescriptor(owning: try check(opened, "pidfd_open"))
     }
 
-    /// Readable once the process has ended; lent to the loop.
-    package var watchable: Int32 { handle.number }
-
     /// The process's number, for people.
     package var number: Int32 { process }
 
-    /// Ends it. It is gone when ``watchable`` is readable, which a driver's call can delay.
-    package func kill() {
-        guard !isReaped else { return }
-        _ = vmb_pidfd_signal(handle.number, SIGKILL)
-    }
-
-    /// Takes the end of the process from the kernel; false while it runs. Never waits.
-    package func reap() -> Bool {
-        guard !isReaped else { return true }
-        isReaped = waitpid(process, nil, WNOHANG) != 0
-        return isReaped
-    }
+    /// Ends it, which a driver's call can delay.
+    package func kill() { _ = vmb_pidfd_signal(handle.number, SIGKILL) }
 
     deinit {
         kill()
-        if !reap() { Self.reapLater(process) }
+        if waitpid(process, nil, WNOHANG) == 0 { Self.reapLater(process) }
     }
 
-    /// Takes the end of a killed process when it comes, on a thread that waits for it: nobody watches it any more, and
-    /// one that is never taken stands in the process table as long as we do.
+    /// Takes the end of a killed process when it comes, on a thread that waits for it: one that is never
+    /// taken stands in the process table as long as we do.
     private static func reapLater(_ process: pid_t) {
         var thread = pthread_t()
         // UNSAFE: the process's number travels as the pointer's bits; no memory is behind it.
