@@ -1,5 +1,4 @@
 import Descriptors
-import Logging
 import Testing
 import VMBridgeCore
 
@@ -215,16 +214,8 @@ final class QEMUHarness {
         let loop = try shared ?? EventLoop()
         self.loop = loop
         directory = try TemporaryDirectory.make(prefix: "vm-bridge-test-")
-        var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        logger.logLevel = .critical
-        var options = HeadlessOptions()
-        options.refreshRate = 1000
         qemu = try FakeQEMU(path: directory + "/qmp", loop: loop)
-        session = VMSession(
-            name: "vm", limits: VMLimits(),
-            presenter: HeadlessPresenter(
-                vmName: "vm", options: options, capture: nil, loop: loop, logger: logger),
-            loop: loop, probe: try DescriptorProbe(), logger: logger)
+        session = try .onVirtualOutput("vm", loop: loop)
         source = QEMUDisplaySource(
             qmp: directory + "/qmp", session: session, reaper: try DescriptorReaper())
     }

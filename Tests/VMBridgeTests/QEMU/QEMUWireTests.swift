@@ -1,5 +1,4 @@
 import Descriptors
-import Logging
 import Testing
 import VMBridgeCore
 
@@ -73,15 +72,7 @@ import VMBridgeCore
             loop = try EventLoop()
             other = try QEMUHarness(loop: loop)
             reaper = try DescriptorReaper()
-            var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-            logger.logLevel = .critical
-            var options = HeadlessOptions()
-            options.refreshRate = 1000
-            session = VMSession(
-                name: "hostile", limits: VMLimits(),
-                presenter: HeadlessPresenter(
-                    vmName: "hostile", options: options, capture: nil, loop: loop, logger: logger),
-                loop: loop, probe: try DescriptorProbe(), logger: logger)
+            session = try .onVirtualOutput("hostile", loop: loop)
             session.tellsFrameCallbacks = true
             session.acceptsUnsealedMemory = true
         }

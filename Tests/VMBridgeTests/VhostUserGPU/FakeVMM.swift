@@ -1,7 +1,6 @@
 import CLinux
 import Descriptors
 import Glibc
-import Logging
 import Testing
 import VMBridgeCore
 
@@ -19,15 +18,7 @@ final class GPUHarness {
         let loop = try loop ?? EventLoop()
         self.loop = loop
         directory = try TemporaryDirectory.make(prefix: "vm-bridge-gpu-")
-        var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        logger.logLevel = .critical
-        var options = HeadlessOptions()
-        options.refreshRate = 1000
-        session = VMSession(
-            name: "vm", limits: VMLimits(),
-            presenter: HeadlessPresenter(
-                vmName: "vm", options: options, capture: nil, loop: loop, logger: logger),
-            loop: loop, probe: try DescriptorProbe(), logger: logger)
+        session = try .onVirtualOutput("vm", loop: loop)
         // Copies, whatever this machine has: dma-bufs are the test machine's to prove.
         source = try VhostUserGPUSource(
             path: directory + "/gpu", qmp: nil, session: session, reaper: try DescriptorReaper(),
